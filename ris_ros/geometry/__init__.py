@@ -1,0 +1,1 @@
+"""From mask, depth and camera to point, pose and cloud; numpy only."""

@@ -1,0 +1,1 @@
+"""The referring segmentation systems, one module each."""

@@ -1,0 +1,1 @@
+"""The simulated tabletop: scenes, camera, expressions, ground truth, gripper."""

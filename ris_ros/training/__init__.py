@@ -1,0 +1,1 @@
+"""Trainers of the networks that ship with the package."""

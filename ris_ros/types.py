@@ -1,0 +1,207 @@
+"""
+Plain frozen dataclasses that travel between the parts of ris_ros.
+
+Nothing here imports anything of the package, so every layer may import it.  Shapes use
+H, W for the image size and N for the number of mask proposals.  Colour images are
+(H, W, 3) uint8 in RGB order; metric quantities are in metres in the camera's optical
+frame (x right, y down, z forward; REP-103).
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+RELATION_TYPES = ('left', 'right', 'above', 'below', 'front', 'behind', 'inside', 'on',
+                  'next_to', 'between', 'bigger', 'smaller')
+POSITIONS = ('left', 'right', 'top', 'bottom', 'middle', 'top left', 'top right',
+             'bottom left', 'bottom right', 'middle left', 'middle right', 'top middle',
+             'bottom middle')
+
+
+class RisError(Exception):
+    """Base of all errors a caller is meant to see; the text says what to do about it."""
+
+
+class BadInputError(RisError, ValueError):
+    """What the caller handed in cannot be used (command line exit code 2)."""
+
+
+class WeightsError(RisError):
+    """Weights are missing, corrupted or do not fit (command line exit code 1)."""
+
+
+class MissingDependencyError(RisError, ImportError):
+    """An optional library is absent or broken; the text names the extra to install."""
+
+
+class Level(Enum):
+    """Severity of an outcome, numerically equal to diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+class Outcome(Enum):
+    """How one command ended: (code, level).  Codes are part of the ROS contract."""
+
+    SUCCEEDED = (0, Level.OK)
+    SUCCEEDED_2D = (1, Level.OK)
+    NO_MATCH = (10, Level.WARN)
+    AMBIGUOUS = (11, Level.WARN)
+    NO_DEPTH = (12, Level.WARN)
+    TARGET_LOST = (13, Level.WARN)
+    INVALID_COMMAND = (20, Level.ERROR)
+    NOT_ACTIVE = (21, Level.ERROR)
+    REJECTED_BUSY = (22, Level.WARN)
+    SUPERSEDED = (23, Level.WARN)
+    CANCELED = (24, Level.WARN)
+    TIMEOUT = (30, Level.ERROR)
+    NO_IMAGE = (31, Level.ERROR)
+    STALE_IMAGE = (32, Level.ERROR)
+    TF_ERROR = (33, Level.ERROR)
+    UNCALIBRATED = (34, Level.ERROR)
+    DEPTH_MISMATCH = (35, Level.ERROR)
+    INVALID_IMAGE = (36, Level.ERROR)
+    MODEL_ERROR = (40, Level.ERROR)
+    OUT_OF_MEMORY = (41, Level.ERROR)
+
+    @property
+    def code(self) -> int:
+        """Numeric outcome code, unique per outcome."""
+        return self.value[0]
+
+    @property
+    def level(self) -> Level:
+        """Severity of the outcome."""
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation to another object: `type` from RELATION_TYPES, `object` its head noun."""
+
+    type: str
+    object: str
+    expression: str = ''
+
+
+@dataclass(frozen=True)
+class Target:
+    """One object that is meant, as said: the referring expression and its analysis."""
+
+    expression: str
+    head: str | None = None
+    attributes: tuple[str, ...] = ()
+    position: str | None = None
+    relations: tuple[Relation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    Analysis of what a person said.
+
+    `target` is None where no object is named; then `problem` says in one sentence what is
+    missing.  `targets` lists every object meant, the first being `target`.
+    """
+
+    text: str
+    action: str | None = None
+    target: Target | None = None
+    destination: Relation | None = None
+    targets: tuple[Target, ...] = ()
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dict in the form that `ris parse --json` prints."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera: focal lengths and principal point in pixels, image size in pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """
+    All that depends on the image alone, made by `method.prepare`.
+
+    image: (H, W, 3) uint8 RGB.  masks: (N, H, W) bool mask proposals, N may be 0.
+    boxes: (N, 4) float32 x, y, width, height.  areas: (N,) int64 pixels.
+    proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
+    cache: what the method keeps for its `ground` (tensors on its own device).
+    timings: seconds per stage.
+    """
+
+    method: str
+    image: np.ndarray
+    masks: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    proposal_scores: np.ndarray
+    cache: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """
+    Answer of `method.ground` for one expression.
+
+    scores: (N,) float32, the method's final score per proposal (-inf: not a candidate).
+    order: (K,) int64, proposal indices from best to worst, candidates only.
+    probabilities: (N,) float32 in [0, 1], comparable between scenes: used for the score,
+    the margin and the no-match decision.  heatmap: (H, W) float32 in [0, 1] or None.
+    """
+
+    scores: np.ndarray
+    order: np.ndarray
+    probabilities: np.ndarray
+    heatmap: np.ndarray | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One ranked answer: rank from 1, proposal index, score in [0, 1], mask (H, W) bool."""
+
+    rank: int
+    index: int
+    score: float
+    mask: np.ndarray
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """
+    Result of `Segmenter.segment`.
+
+    mask: (H, W) bool, all False unless the outcome is SUCCEEDED_2D or AMBIGUOUS.
+    score: [0, 1].  margin: score of the best minus that of the second candidate.
+    heatmap: (H, W) float32 in [0, 1] or None.  timings: seconds per stage.
+    """
+
+    mask: np.ndarray
+    score: float
+    margin: float
+    outcome: Outcome
+    message: str
+    candidates: tuple[Candidate, ...] = ()
+    heatmap: np.ndarray | None = None
+    command: Command | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
