@@ -8,8 +8,7 @@ from ris_ros.types import MissingDependencyError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """
-    Return the imported `module`.
+    """Return the imported `module`.
 
     Raises MissingDependencyError, naming the pip extra, when it is absent or broken (a
     torchvision that does not fit torch raises RuntimeError at import, hence the width).

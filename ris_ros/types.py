@@ -1,5 +1,4 @@
-"""
-Plain frozen dataclasses that travel between the parts of ris_ros.
+"""Plain frozen dataclasses that travel between the parts of ris_ros.
 
 Nothing here imports anything of the package, so every layer may import it.  Shapes use
 H, W for the image size and N for the number of mask proposals.  Colour images are
@@ -103,8 +102,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Command:
-    """
-    Analysis of what a person said.
+    """Analysis of what a person said.
 
     `target` is None where no object is named; then `problem` says in one sentence what is
     missing.  `targets` lists every object meant, the first being `target`.
@@ -136,8 +134,7 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """
-    All that depends on the image alone, made by `method.prepare`.
+    """All that depends on the image alone, made by `method.prepare`.
 
     image: (H, W, 3) uint8 RGB.  masks: (N, H, W) bool mask proposals, N may be 0.
     boxes: (N, 4) float32 x, y, width, height.  areas: (N,) int64 pixels.
@@ -158,8 +155,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Grounding:
-    """
-    Answer of `method.ground` for one expression.
+    """Answer of `method.ground` for one expression.
 
     scores: (N,) float32, the method's final score per proposal (-inf: not a candidate).
     order: (K,) int64, proposal indices from best to worst, candidates only.
@@ -188,8 +184,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """
-    Result of `Segmenter.segment`.
+    """Result of `Segmenter.segment`.
 
     mask: (H, W) bool, all False unless the outcome is SUCCEEDED_2D or AMBIGUOUS.
     score: [0, 1].  margin: score of the best minus that of the second candidate.

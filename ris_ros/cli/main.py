@@ -38,8 +38,7 @@ def build_parser(argv: list[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """
-    Run one subcommand; return the exit code.
+    """Run one subcommand; return the exit code.
 
     0: done.  1: failure (missing weights or library, a crash of the model).  2: bad input.
     Errors are one sentence on standard error.

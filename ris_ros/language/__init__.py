@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """
-    One sentence, parsed once, shared by everything that needs the parse.
+    """One sentence, parsed once, shared by everything that needs the parse.
 
     command: what was said.  doc: spaCy Doc of the target's referring expression alone
     (a span of the one parse, as its own Doc); None where no object is named.

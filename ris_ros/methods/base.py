@@ -11,8 +11,7 @@ from ris_ros.types import Grounding, Scene
 
 @runtime_checkable
 class Method(Protocol):
-    """
-    A referring image segmentation system.
+    """A referring image segmentation system.
 
     `settings` is a frozen dataclass of this method's own; every field has a default.
     `prepare` does all that depends on the image alone, `ground` the rest.
