@@ -1,4 +1,4 @@
-"""`ris train TARGET`: every trainer is a module of ris_ros.training with the same two functions."""
+"""`ris train TARGET`: each trainer is a module of ris_ros.training with the same functions."""
 from __future__ import annotations
 
 import argparse
