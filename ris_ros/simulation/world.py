@@ -1,0 +1,235 @@
+"""A tabletop that can be looked at and touched: MuJoCo physics and pictures."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ris_ros.lazy import require
+from ris_ros.simulation.expressions import Expression, sample_expressions
+from ris_ros.simulation.model import COLLISION_GROUP, VISUAL_GROUP, look_at_rotation, scene_xml
+from ris_ros.simulation.scene import SceneSpec, sample_scene
+from ris_ros.simulation.sensor import sense_depth
+from ris_ros.types import Camera
+
+SETTLE_SECONDS = 0.6
+APPROACH, OVERSHOOT, LIFT = 0.12, 0.020, 0.15   # metres along the viewing ray; upwards
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """
+    One picture of the scene.
+
+    color (H, W, 3) uint8 RGB.  depth (H, W) uint16 millimetres as the camera reports it,
+    0 = no measurement.  true_depth (H, W) float32 metres.  instances (H, W) uint8: 0 nothing,
+    i = object i (from 1).  poses (K, 7) float64: position and quaternion (w, x, y, z) of
+    every object in the camera's optical frame.
+    """
+
+    color: np.ndarray
+    depth: np.ndarray
+    true_depth: np.ndarray
+    instances: np.ndarray
+    camera: Camera
+    poses: np.ndarray
+
+
+def _mujoco() -> Any:
+    """Import MuJoCo for rendering without a display, unless the user chose a way already."""
+    if 'MUJOCO_GL' not in os.environ and 'DISPLAY' not in os.environ:
+        os.environ['MUJOCO_GL'] = 'egl' if os.path.exists('/dev/nvidia0') else 'osmesa'
+    return require('mujoco', 'simulation')
+
+
+class TabletopWorld:
+    """
+    The settled scene of one seed.
+
+    Close it when done (or use it in a `with` block): the renderer holds a graphics context
+    that must go before the interpreter does.
+    """
+
+    def __init__(self, seed: int, render_size: tuple[int, int] | None = None) -> None:
+        """Build and settle the scene; render_size (width, height) only for tests and previews."""
+        self._mj = _mujoco()
+        self.spec: SceneSpec = sample_scene(seed)
+        self.model = self._mj.MjModel.from_xml_string(scene_xml(self.spec))
+        self.data = self._mj.MjData(self.model)
+        self._size = render_size or (self.spec.camera.width, self.spec.camera.height)
+        self._renderer: Any = None
+        self._bodies = [self.model.body(f'object{i + 1}').id
+                        for i in range(len(self.spec.objects))]
+        self._settle()
+
+    def __enter__(self) -> TabletopWorld:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the renderer."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the graphics context; may be called twice."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _settle(self) -> None:
+        for _ in range(int(SETTLE_SECONDS / self.model.opt.timestep)):
+            self._mj.mj_step(self.model, self.data)
+        # What still rolls is stopped, so that picture and truth are of a scene at rest.
+        self.data.qvel[:] = 0
+        self._mj.mj_forward(self.model, self.data)
+        self._rest = (self.data.qpos.copy(), self.data.mocap_pos.copy())
+
+    @property
+    def seed(self) -> int:
+        """The scene's seed."""
+        return self.spec.seed
+
+    @cached_property
+    def rotation(self) -> np.ndarray:
+        """(3, 3) rotation from the optical frame (x right, y down, z forward) to the world."""
+        return look_at_rotation(self.spec) @ np.diag([1.0, -1.0, -1.0])
+
+    def to_world(self, point_cam: np.ndarray) -> np.ndarray:
+        """Turn points (..., 3) of the optical frame into the world's, metres."""
+        return np.asarray(point_cam) @ self.rotation.T + np.array(self.spec.eye)
+
+    def to_camera(self, point_world: np.ndarray) -> np.ndarray:
+        """Turn points (..., 3) of the world into the optical frame, metres."""
+        return (np.asarray(point_world) - np.array(self.spec.eye)) @ self.rotation
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The picture of the scene at rest, rendered once."""
+        return self.render()
+
+    def render(self) -> Frame:
+        """Render colour, depth and instances as they are now."""
+        mj = self._mj
+        if self._renderer is None:
+            self._renderer = mj.Renderer(self.model, self._size[1], self._size[0])
+        renderer, options = self._renderer, mj.MjvOption()
+        options.geomgroup[VISUAL_GROUP] = 1
+        options.geomgroup[COLLISION_GROUP] = 0
+        renderer.update_scene(self.data, camera='rgbd', scene_option=options)
+        color = renderer.render().copy()
+        renderer.enable_depth_rendering()
+        depth = renderer.render().copy()
+        renderer.disable_depth_rendering()
+        renderer.enable_segmentation_rendering()
+        segmentation = renderer.render()
+        instances = self._instances(segmentation[..., 0], segmentation[..., 1])
+        renderer.disable_segmentation_rendering()
+        rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
+        return Frame(color, sense_depth(depth, rng), depth.astype(np.float32), instances,
+                     self._camera(), self._poses())
+
+    def _camera(self) -> Camera:
+        full, (width, height) = self.spec.camera, self._size
+        k = width / full.width
+        return Camera(full.fx * k, full.fy * k, (full.cx + 0.5) * k - 0.5,
+                      (full.cy + 0.5) * k - 0.5, width, height)
+
+    def _instances(self, geom: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        table = np.zeros(self.model.ngeom + 1, np.uint8)
+        for i, body in enumerate(self._bodies):
+            table[:-1][self.model.geom_bodyid == body] = i + 1
+        is_geom = kind == int(self._mj.mjtObj.mjOBJ_GEOM)
+        return table[np.where(is_geom, geom, self.model.ngeom)]
+
+    def _poses(self) -> np.ndarray:
+        poses = np.zeros((len(self._bodies), 7))
+        inverse = np.zeros(4)
+        self._mj.mju_mat2Quat(inverse, np.ascontiguousarray(self.rotation.T).ravel())
+        for i, body in enumerate(self._bodies):
+            poses[i, :3] = self.to_camera(self.data.xpos[body])
+            self._mj.mju_mulQuat(poses[i, 3:], inverse, self.data.xquat[body])
+        return poses
+
+    @cached_property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Referring expressions of this scene with their true targets."""
+        return sample_expressions(self.spec, self.frame.instances, self.frame.poses)
+
+    def surface_distance(self, point_cam: np.ndarray, instance: int) -> float:
+        """Return metres from a point in the optical frame to the object's visible surface."""
+        frame, camera = self.frame, self._camera()
+        rows, columns = np.nonzero(frame.instances == instance)
+        if len(rows) == 0:
+            return float('inf')
+        z = frame.true_depth[rows, columns]
+        surface = np.stack([(columns - camera.cx) / camera.fx * z,
+                            (rows - camera.cy) / camera.fy * z, z], axis=1)
+        return float(np.linalg.norm(surface - np.asarray(point_cam), axis=1).min())
+
+    def suck(self, point_cam: np.ndarray) -> int | None:
+        """
+        Move a suction cup along the viewing ray to a point, and lift what it touches.
+
+        point_cam: (3,) metres in the optical frame.  The cup starts 0.12 m before the point
+        and goes on to 0.02 m behind it; what it touches first is held and raised by 0.15 m.
+        Returns the instance that really rose by over 0.05 m, or None.  The scene is put back.
+        """
+        try:
+            return self._suck(self.to_world(np.asarray(point_cam, dtype=float)))
+        finally:
+            self.data.qpos[:], self.data.mocap_pos[:] = self._rest[0], self._rest[1]
+            self.data.qvel[:] = 0
+            self.data.eq_active[:] = self.model.eq_active0
+            self._mj.mj_forward(self.model, self.data)
+
+    def _suck(self, target: np.ndarray) -> int | None:
+        direction = target - np.array(self.spec.eye)
+        direction /= np.linalg.norm(direction)
+        start = target - APPROACH * direction
+        address = self.model.jnt_qposadr[self.model.body('gripper').jntadr[0]]
+        self.data.qpos[address:address + 7] = [*start, 1, 0, 0, 0]
+        self.data.mocap_pos[0] = start
+        self._mj.mj_forward(self.model, self.data)
+        steps = 200
+        for i in range(steps + 1):
+            self.data.mocap_pos[0] = start + (APPROACH + OVERSHOOT) * i / steps * direction
+            self._mj.mj_step(self.model, self.data)
+            touched = self._touched()
+            if touched is not None:
+                return self._lift(touched)
+        return None
+
+    def _touched(self) -> int | None:
+        cup = self.model.geom('cup').id
+        for contact in self.data.contact[:self.data.ncon]:
+            if cup in (contact.geom1, contact.geom2):
+                other = contact.geom2 if contact.geom1 == cup else contact.geom1
+                body = self.model.geom_bodyid[other]
+                return self._bodies.index(body) if body in self._bodies else -1
+        return None
+
+    def _lift(self, index: int) -> int | None:
+        if index < 0:   # the table, which no suction cup lifts
+            return None
+        mj, body = self._mj, self._bodies[index]
+        weld = self.model.equality(f'suction{index + 1}').id
+        gripper = self.model.body('gripper').id
+        # The weld holds the two as they are at the moment of contact.
+        inverse, turn, shift = np.zeros(4), np.zeros(4), np.zeros(3)
+        mj.mju_negQuat(inverse, self.data.xquat[gripper])
+        mj.mju_mulQuat(turn, inverse, self.data.xquat[body])
+        mj.mju_rotVecQuat(shift, self.data.xpos[body] - self.data.xpos[gripper], inverse)
+        self.model.eq_data[weld][:3] = 0
+        self.model.eq_data[weld][3:6] = shift
+        self.model.eq_data[weld][6:10] = turn
+        self.data.eq_active[weld] = 1
+        before = float(self.data.xpos[body][2])
+        hand = self.data.mocap_pos[0].copy()
+        steps = 200
+        for i in range(steps):
+            self.data.mocap_pos[0] = hand + [0, 0, LIFT * (i + 1) / steps]
+            mj.mj_step(self.model, self.data)
+        return index + 1 if float(self.data.xpos[body][2]) - before > 0.05 else None
