@@ -1,0 +1,211 @@
+"""What every dataset reader gives: samples grouped by image, and what was left out."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ris_ros.lazy import require
+from ris_ros.types import BadInputError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One entry that cannot be used: its file, its place in the file, and why."""
+
+    file: str
+    entry: str
+    message: str
+
+    def __str__(self) -> str:
+        return f'{self.file}, {self.entry}: {self.message}'
+
+
+class EntryError(BadInputError):
+    """An entry cannot be used; carries the Problem that says which and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[EntryError], tuple[Problem]]:
+        return EntryError, (self.problem,)   # crosses process borders whole
+
+
+class Problems:
+    """Collector of unusable entries: stops at the first one if `strict`, else counts them."""
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.entries: list[Problem] = []
+
+    def add(self, file: Path | str, entry: str, message: str) -> None:
+        """Note one entry.  Raises EntryError when strict."""
+        problem = Problem(str(file), entry, message)
+        if self.strict:
+            raise EntryError(problem)
+        self.entries.append(problem)
+
+
+class MaskSource(Protocol):
+    """Where a true mask comes from; small, picklable, decoded when it is needed."""
+
+    def load(self) -> np.ndarray:
+        """Return the (H, W) bool mask at the image's own resolution."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayMask:
+    """A mask that is already there, (H, W) bool."""
+
+    array: np.ndarray
+
+    def load(self) -> np.ndarray:
+        """Return the mask."""
+        return self.array
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sentence about one image: the unit that every metric counts.
+
+    key: unique in its dataset and split, the same in every run.  image_id and object_id
+    group samples for ImgAcc and InstAcc.  mask: source of the true mask, None where the
+    sentence has no single answer.  kind: 'answerable', 'ambiguous' or 'absent'.
+    box: x, y, width, height in pixels, or None.  unseen: category held out of training, None
+    where the split of categories does not cover it.  place: file and entry for messages.
+    """
+
+    key: str
+    expression: str
+    image_id: str
+    object_id: str
+    mask: MaskSource | None
+    kind: str = 'answerable'
+    tags: tuple[str, ...] = ()
+    category: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    unseen: bool | None = None
+    place: tuple[str, str] = ('', '')
+
+
+@dataclass(frozen=True, eq=False)
+class OpenGroup:
+    """An image in memory with its samples: image (H, W, 3) uint8 RGB."""
+
+    image: np.ndarray
+    samples: Sequence[Sample]
+
+
+class Group(Protocol):
+    """All samples of one image; `open` is called in the process that evaluates them."""
+
+    @property
+    def key(self) -> str:
+        """Name of the group, unique in its split."""
+        ...
+
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """Keys of the samples, or None where they are known only after `open`."""
+        ...
+
+    @property
+    def limit(self) -> int | None:
+        """Take only this many of the group's samples; None for all."""
+        ...
+
+    def open(self) -> OpenGroup:
+        """Load or render the image.  Raises EntryError."""
+        ...
+
+    def limited(self, limit: int) -> Group:
+        """Return the same group cut to its first `limit` samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageGroup:
+    """Samples of one image file.
+
+    size: (height, width) in pixels that the annotations were made for, None if not stated.
+    """
+
+    key: str
+    path: Path
+    samples: tuple[Sample, ...]
+    size: tuple[int, int] | None = None
+    limit: int | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the samples."""
+        return tuple(s.key for s in self.samples)
+
+    def limited(self, limit: int) -> ImageGroup:
+        """Return the group cut to its first `limit` samples."""
+        return ImageGroup(self.key, self.path, self.samples[:limit], self.size, limit)
+
+    def open(self) -> OpenGroup:
+        """Read the image.  Raises EntryError for a missing, broken or wrongly sized file."""
+        file, entry = self.samples[0].place
+        try:
+            image = read_image(self.path)
+        except BadInputError as error:
+            raise EntryError(Problem(file, entry, str(error))) from error
+        if self.size is not None and image.shape[:2] != self.size:
+            height, width = self.size
+            raise EntryError(Problem(
+                file, entry, f'the image {self.path} is {image.shape[1]}x{image.shape[0]}, '
+                             f'its annotations are for {width}x{height}'))
+        return OpenGroup(image, self.samples)
+
+
+@dataclass
+class Dataset:
+    """Groups of one split, what was left out on reading, and remarks worth printing.
+
+    facts: numbers about the split (references, overlapping masks, share of position words).
+    """
+
+    name: str
+    split: str
+    groups: Sequence[Group]
+    problems: Problems = field(default_factory=Problems)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def samples(self) -> Iterator[Sample]:
+        """Go through all samples whose group knows them without opening the image."""
+        for group in self.groups:
+            if isinstance(group, ImageGroup):
+                yield from group.samples
+
+    def limited(self, limit: int) -> list[Group]:
+        """Return the groups that hold the first `limit` samples."""
+        groups: list[Group] = []
+        left = limit
+        for group in self.groups:
+            if left <= 0:
+                break
+            keys = group.keys
+            size = len(keys) if keys is not None else len(group.open().samples)
+            groups.append(group if size <= left else group.limited(left))
+            left -= min(size, left)
+        return groups
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read a picture file as (H, W, 3) uint8 RGB.  Raises BadInputError naming the file."""
+    image_module = require('PIL.Image', 'evaluation')
+    try:
+        with image_module.open(path) as picture:
+            return np.asarray(picture.convert('RGB'))
+    except FileNotFoundError:
+        raise BadInputError(f'the image {path} is missing') from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadInputError(f'the image {path} cannot be read ({error})') from error
