@@ -1,0 +1,244 @@
+"""Commands from arrival to their one result; no ROS here.
+
+A command is plain text or a JSON object with the keys `id`, `text`, `mode`, `timeout_s`.  The
+board owns every command that has arrived and sees to it that each ends exactly once.
+"""
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ris_ros.types import BadInputError, Outcome
+
+MAX_TEXT = 1000        # characters of a sentence; nobody says more to a robot
+MAX_ID = 128           # characters of an id
+REMEMBERED_IDS = 1000  # ids looked at for duplicates
+KEYS = ('id', 'text', 'mode', 'timeout_s')
+BUSY_POLICIES = ('replace', 'reject', 'queue')
+
+
+class State(Enum):
+    """Where a command stands."""
+
+    QUEUED = 'QUEUED'    # behind another one (busy policy `queue`)
+    WAITING = 'WAITING'  # for a fresh image, or for the worker to be free
+    RUNNING = 'RUNNING'  # in the models
+    DONE = 'DONE'        # its result is out
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one message asked for; `timeout_s` is None where the default holds."""
+
+    text: str
+    id: str | None = None
+    timeout_s: float | None = None
+
+
+@dataclass
+class Record:
+    """One command on its way.  Times are seconds of the node's clock."""
+
+    id: str
+    text: str
+    received: float
+    timeout_s: float
+    state: State = State.WAITING
+    waiting_since: float = 0.0
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended: the outcome, one sentence, and key-value details."""
+
+    outcome: Outcome
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_request(raw: str) -> Request:
+    """Return the request in a command message.
+
+    Raises BadInputError for blank or over-long text, JSON that cannot be read, unknown keys,
+    values of a wrong type and modes that are not offered.  `request_id(raw)` finds the id of
+    such a message, so that its sender still gets an answer it can recognise.
+    """
+    if not raw.strip():
+        raise BadInputError('the command is empty; say which object you mean')
+    if not raw.lstrip().startswith('{'):
+        return Request(text=_checked_text(raw))
+    if len(raw) > 4 * MAX_TEXT:
+        raise BadInputError(f'the command has {len(raw)} characters; {MAX_TEXT} are allowed')
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f'the command is no valid JSON ({error}); '
+                            'send {"id": ..., "text": ...} or a plain sentence') from error
+    unknown = [key for key in data if key not in KEYS]
+    if unknown:
+        raise BadInputError(f'the command has the unknown key {unknown[0]!r}; '
+                            f'use {", ".join(KEYS)}')
+    if not isinstance(data.get('text'), str):
+        raise BadInputError('the command has no "text"; send {"id": ..., "text": "..."}')
+    mode = data.get('mode', 'once')
+    if mode != 'once':
+        raise BadInputError(f'mode {mode!r} is not offered; use "once"')
+    return Request(text=_checked_text(data['text']), id=_checked_id(data.get('id')),
+                   timeout_s=_checked_timeout(data.get('timeout_s')))
+
+
+def request_id(raw: str) -> str | None:
+    """Return the usable id of a message that may be wrong in every other way, or None."""
+    try:
+        return _checked_id(json.loads(raw[:8 * MAX_TEXT]).get('id'))
+    except (ValueError, RecursionError, AttributeError):
+        return None
+
+
+def _checked_text(text: str) -> str:
+    cleaned = ' '.join(text.split())
+    if not cleaned:
+        raise BadInputError('the command is empty; say which object you mean')
+    if len(cleaned) > MAX_TEXT:
+        raise BadInputError(
+            f'the command has {len(cleaned)} characters; {MAX_TEXT} are allowed')
+    return cleaned
+
+
+def _checked_id(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadInputError('the command\'s "id" must be a text or a whole number')
+    text = str(value)
+    if not text or len(text) > MAX_ID:
+        raise BadInputError(f'the command\'s "id" must have 1 to {MAX_ID} characters')
+    return text
+
+
+def _checked_timeout(value: Any) -> float | None:
+    if value is None:
+        return None
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    if not usable or not math.isfinite(value) or not 0 < value <= 3600:
+        raise BadInputError('"timeout_s" must be a number above 0 and at most 3600')
+    return float(value)
+
+
+class CommandBoard:
+    """Every command that has arrived and not ended, in order.
+
+    on_end(record, ending) is called exactly once per arrived message, whatever happens to
+    it.  All calls come from one thread (the ROS executor's); times are handed in.
+    """
+
+    def __init__(self, on_end: Callable[[Record, Ending], None]) -> None:
+        self._on_end = on_end
+        self._queue: deque[Record] = deque()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._next_number = 1
+        self.current: Record | None = None
+
+    @property
+    def open(self) -> tuple[Record, ...]:
+        """The commands that have not ended, the current one first."""
+        return ((self.current,) if self.current else ()) + tuple(self._queue)
+
+    def submit(self, raw: str, now: float, timeout_s: float, policy: str = 'replace',
+               queue_size: int = 8) -> Record:
+        """Take in one message and return its record, which may have ended already."""
+        try:
+            request = parse_request(raw)
+        except BadInputError as error:
+            record = self._record(request_id(raw), raw[:200], now, timeout_s)
+            self._end(record, Ending(Outcome.INVALID_COMMAND, str(error)))
+            return record
+        duplicate = request.id is not None and request.id in self._seen
+        record = self._record(request.id, request.text, now, request.timeout_s or timeout_s)
+        if duplicate:
+            self._end(record, Ending(
+                Outcome.INVALID_COMMAND,
+                f'the id {request.id!r} was used before; give every command its own'))
+        else:
+            self._place(record, now, policy, queue_size)
+        return record
+
+    def refuse(self, raw: str, now: float, ending: Ending) -> None:
+        """End a message at once, as an inactive node does."""
+        record = self._record(request_id(raw), raw[:200], now, 0.0)
+        self._end(record, ending)
+
+    def start(self, record: Record) -> None:
+        """Note that the models work on `record` now."""
+        record.state = State.RUNNING
+
+    def end(self, record: Record, ending: Ending, now: float) -> bool:
+        """End `record` unless it has ended; say whether this call ended it."""
+        if record.state is State.DONE:
+            return False
+        if record in self._queue:
+            self._queue.remove(record)
+        if record is self.current:
+            self.current = None
+            self._promote(now)
+        self._end(record, ending)
+        return True
+
+    def end_all(self, ending: Ending, now: float) -> int:
+        """End every open command the same way; return how many there were."""
+        records = self.open
+        self._queue.clear()
+        self.current = None
+        for record in records:
+            self._end(record, ending)
+        return len(records)
+
+    def expired(self, now: float) -> tuple[Record, ...]:
+        """Return the open commands whose time is up."""
+        return tuple(record for record in self.open if now - record.received > record.timeout_s)
+
+    def _place(self, record: Record, now: float, policy: str, queue_size: int) -> None:
+        if self.current is None:
+            self.current = record
+        elif policy == 'reject':
+            self._end(record, Ending(Outcome.REJECTED_BUSY, 'another command is being worked '
+                                     "on; send it again after that one's result"))
+        elif policy == 'queue':
+            if len(self._queue) >= queue_size:
+                self._end(record, Ending(Outcome.REJECTED_BUSY,
+                                         f'{queue_size} commands are waiting already'))
+                return
+            record.state = State.QUEUED
+            self._queue.append(record)
+        else:  # replace: a new sentence corrects the old one
+            old, self.current = self.current, record
+            self._end(old, Ending(Outcome.SUPERSEDED,
+                                  f'command {record.id} took the place of this one'))
+
+    def _promote(self, now: float) -> None:
+        if self._queue:
+            self.current = self._queue.popleft()
+            self.current.state = State.WAITING
+            self.current.waiting_since = now
+
+    def _record(self, wanted: str | None, text: str, now: float, timeout_s: float) -> Record:
+        identity = wanted
+        while identity is None or (wanted is None and identity in self._seen):
+            identity = str(self._next_number)
+            self._next_number += 1
+        self._seen[identity] = None
+        self._seen.move_to_end(identity)
+        while len(self._seen) > REMEMBERED_IDS:
+            self._seen.popitem(last=False)
+        return Record(id=identity, text=text, received=now, timeout_s=timeout_s,
+                      waiting_since=now)
+
+    def _end(self, record: Record, ending: Ending) -> None:
+        record.state = State.DONE
+        self._on_end(record, ending)

@@ -1,0 +1,83 @@
+"""The newest pictures with the depth and the intrinsics that belong to them; no ROS calls.
+
+Messages are only stored here; they are converted by the worker when a command needs them.
+"""
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A message and its header stamp in seconds."""
+
+    stamp: float
+    message: Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A colour image, with its depth image and CameraInfo where there are such."""
+
+    image: Stamped
+    depth: Stamped | None = None
+    info: Stamped | None = None
+
+
+@dataclass
+class Stream:
+    """One topic's newest messages and how many have come in all."""
+
+    size: int
+    received: int = 0
+    items: deque[Stamped] = field(default_factory=deque)
+
+    def add(self, stamp: float, message: Any) -> None:
+        """Store a message, dropping the oldest beyond `size`."""
+        self.received += 1
+        self.items.append(Stamped(stamp, message))
+        while len(self.items) > self.size:
+            self.items.popleft()
+
+    def nearest(self, stamp: float, slop: float) -> Stamped | None:
+        """Return the message whose stamp is nearest to `stamp`, None if beyond `slop`."""
+        if not self.items:
+            return None
+        best = min(self.items, key=lambda item: abs(item.stamp - stamp))
+        return best if abs(best.stamp - stamp) <= slop else None
+
+
+class FrameStore:
+    """Newest colour, depth and intrinsics; pairs them by stamp."""
+
+    def __init__(self, size: int = 10) -> None:
+        self.image = Stream(size)
+        self.depth = Stream(size)
+        self.info = Stream(size)
+
+    def clear(self) -> None:
+        """Forget all messages (the clock jumped back, or the node was deactivated)."""
+        for stream in (self.image, self.depth, self.info):
+            stream.items.clear()
+
+    def newest_stamp(self) -> float | None:
+        """Return the newest colour stamp, None before the first image."""
+        return max((item.stamp for item in self.image.items), default=None)
+
+    def select(self, oldest: float, slop: float, want_depth: bool) -> Frame | None:
+        """Return the newest frame not older than the stamp `oldest`, None if there is none.
+
+        want_depth: only a frame whose depth image (within `slop` seconds) has come too.
+        Intrinsics change rarely: those nearest in time are taken, whatever their age.
+        """
+        for image in sorted(self.image.items, key=lambda item: -item.stamp):
+            if image.stamp < oldest:
+                return None
+            depth = self.depth.nearest(image.stamp, slop)
+            if depth is None and want_depth:
+                continue
+            info = self.info.nearest(image.stamp, float('inf'))
+            return Frame(image, depth if want_depth else None, info)
+        return None

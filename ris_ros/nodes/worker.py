@@ -1,0 +1,186 @@
+"""The one thread that owns the models; no ROS here.
+
+Loading, warming up and inference all happen on this thread, because compiled models and
+inference modes are bound to the thread that made them.  Replies wait in a queue; `notify`
+wakes the ROS executor, which fetches and publishes them on its own thread.
+"""
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation
+
+LOGGER = logging.getLogger(__name__)
+
+
+class SegmenterLike(Protocol):
+    """What the worker needs of ris_ros.Segmenter."""
+
+    def prepare(self, image: np.ndarray) -> Scene:
+        """Look at an (H, W, 3) uint8 RGB image."""
+        ...
+
+    def ground(self, scene: Scene, expression: str) -> Segmentation:
+        """Answer one sentence about it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command for the models.
+
+    read_image is called on the worker's thread and returns (H, W, 3) uint8 RGB; `measure`
+    gets the segmentation and returns the geometry or raises.  scene_key names the image.
+    """
+
+    token: Any
+    text: str
+    scene_key: Any
+    read_image: Callable[[], np.ndarray]
+    measure: Callable[[Segmentation], Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of a job: a segmentation with what `measure` returned, or a failure."""
+
+    token: Any
+    segmentation: Segmentation | None = None
+    measured: Any = None
+    image: np.ndarray | None = None
+    failure: tuple[Outcome, str] | None = None
+    infer_s: float = 0.0
+    reused_scene: bool = False
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Worker:
+    """Runs jobs one after the other on its own thread.
+
+    notify() is called from that thread whenever a reply is there to be fetched.
+    """
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self._segmenter: SegmenterLike | None = None
+        self._scene: tuple[Any, Scene, np.ndarray] | None = None
+        self._thread = threading.Thread(target=self._run, name='ris-models', daemon=True)
+        self._thread.start()
+
+    def load(self, factory: Callable[[], SegmenterLike], warm_up: bool = True) -> Future[float]:
+        """Build the segmenter; the future holds the seconds it took, or the error."""
+        future: Future[float] = Future()
+        self._jobs.put(lambda: self._load(factory, warm_up, future))
+        return future
+
+    def unload(self) -> None:
+        """Let go of the models once the running job is through."""
+        self._jobs.put(self._forget)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; exactly one reply with its token follows."""
+        self._jobs.put(lambda: self._answer(job))
+
+    def fetch(self) -> list[Reply]:
+        """Return the replies that have come in since the last call."""
+        replies = []
+        while True:
+            try:
+                replies.append(self._replies.get_nowait())
+            except queue.Empty:
+                return replies
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """End the thread after the running job; False if it is still busy after that time."""
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            task = self._jobs.get()
+            if task is None:
+                self._forget()
+                return
+            task()
+
+    def _load(self, factory: Callable[[], SegmenterLike], warm_up: bool,
+              future: Future[float]) -> None:
+        start = time.perf_counter()
+        try:
+            self._forget()
+            segmenter = factory()
+            if warm_up:  # the first pass of a network is several times slower than the rest
+                segmenter.ground(segmenter.prepare(warm_up_image()), 'the red box')
+            self._segmenter = segmenter
+            future.set_result(time.perf_counter() - start)
+        except Exception as error:
+            future.set_exception(error)
+
+    def _forget(self) -> None:
+        self._segmenter = None
+        self._scene = None
+
+    def _answer(self, job: Job) -> None:
+        start = time.perf_counter()
+        try:
+            reply = self._ground(job, start)
+        except Exception as error:
+            reply = Reply(job.token, failure=failure_of(error),
+                          infer_s=time.perf_counter() - start)
+        self._replies.put(reply)
+        self._notify()
+
+    def _ground(self, job: Job, start: float) -> Reply:
+        if self._segmenter is None:
+            return Reply(job.token, failure=(Outcome.MODEL_ERROR, 'no model is loaded'))
+        reused = self._scene is not None and self._scene[0] == job.scene_key
+        if not reused:
+            self._scene = None  # free the old scene before the new one is made
+            try:
+                image = job.read_image()
+            except BadInputError as error:
+                return Reply(job.token, failure=(Outcome.INVALID_IMAGE, str(error)))
+            self._scene = (job.scene_key, self._segmenter.prepare(image), image)
+        assert self._scene is not None
+        _, scene, image = self._scene
+        segmentation = self._segmenter.ground(scene, job.text)
+        infer_s = time.perf_counter() - start
+        timings = dict(segmentation.timings) if reused else {
+            **scene.timings, **segmentation.timings}
+        return Reply(job.token, segmentation, job.measure(segmentation), image,
+                     infer_s=infer_s, reused_scene=reused, timings=timings)
+
+
+def failure_of(error: Exception) -> tuple[Outcome, str]:
+    """Return the outcome and the sentence for an error that came out of a model."""
+    if isinstance(error, BadInputError):
+        return Outcome.INVALID_COMMAND, str(error)
+    # torch's error is known by name, for torch may not be installed.
+    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':
+        return Outcome.OUT_OF_MEMORY, f'out of memory ({error}); use a smaller profile or image'
+    if isinstance(error, RisError):
+        return Outcome.MODEL_ERROR, str(error)
+    LOGGER.error('the model failed:\n%s', ''.join(traceback.format_exception(error)))
+    return Outcome.MODEL_ERROR, f'the model failed: {type(error).__name__}: {error}'
+
+
+def warm_up_image(height: int = 480, width: int = 640) -> np.ndarray:
+    """Return an (H, W, 3) uint8 picture with a few boxes, so that every stage has work."""
+    image = np.full((height, width, 3), 170, dtype=np.uint8)
+    for index, colour in enumerate(((200, 30, 30), (30, 120, 40), (40, 60, 200))):
+        left = width * (1 + 3 * index) // 10
+        image[height // 3:height * 2 // 3, left:left + width // 5] = colour
+    return image
