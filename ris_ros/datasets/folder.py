@@ -1,0 +1,98 @@
+"""A plain folder: refs.json, a list of {"image", "expression", "mask"} with relative paths.
+
+`mask` null marks a sentence whose object is not in the picture.  Optional fields: `id`,
+`image_id` (or `coco_image_id`), `object_id` (or `coco_ann_id`), `category`, `bbox_xywh`, `tag` or
+`tags` (or `subset`), `unseen`, `split`.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ris_ros.datasets.base import Dataset, Group, ImageGroup, Problems, Sample
+from ris_ros.datasets.expressions import position_shares
+from ris_ros.datasets.files import load_json
+from ris_ros.datasets.masks import FileMask
+from ris_ros.types import BadInputError
+
+
+def read_folder(root: Path | str, split: str = 'all', strict: bool = False) -> Dataset:
+    """Read ROOT/refs.json; `split` other than 'all' keeps the entries with that "split".
+
+    Pictures and masks are opened when their turn comes.  Raises BadInputError for a missing or
+    damaged refs.json and EntryError for an unusable entry when `strict`.
+    """
+    root = Path(root)
+    path = root / 'refs.json'
+    entries = load_json(path)
+    if not isinstance(entries, list):
+        raise BadInputError(f'{path} holds a {type(entries).__name__}; a list of entries with '
+                            'image, expression and mask is needed')
+    problems = Problems(strict)
+    images: dict[str, list[Sample]] = {}
+    seen_keys: set[str] = set()
+    for number, entry in enumerate(entries):
+        sample = _sample(root, path, number, entry, split, problems)
+        if sample is None:
+            continue
+        if sample.key in seen_keys:
+            problems.add(path, sample.place[1], 'its id is taken by an earlier entry')
+            continue
+        seen_keys.add(sample.key)
+        images.setdefault(str(entry['image']), []).append(sample)
+    if not images:
+        raise BadInputError(f'{path} has no usable entry of split {split!r}'
+                            + (f': {problems.entries[0]}' if problems.entries else ''))
+    groups: list[Group] = [ImageGroup(name, root / name, tuple(samples))
+                           for name, samples in images.items()]
+    result = Dataset('folder', split, groups, problems)
+    samples = list(result.samples())
+    result.facts = {'sentences': len(samples), 'images': len(groups),
+                    'position_share': position_shares(s.expression for s in samples)}
+    return result
+
+
+def _sample(root: Path, path: Path, number: int, entry: Any, split: str,
+            problems: Problems) -> Sample | None:
+    name = f'entry {number}'
+    if not isinstance(entry, Mapping):
+        problems.add(path, name, f'is a {type(entry).__name__}, not an object')
+        return None
+    if split not in ('all', entry.get('split')):
+        return None
+    if 'id' in entry:
+        name += f' (id {entry["id"]})'
+    missing = [k for k in ('image', 'expression', 'mask') if k not in entry]
+    if missing:
+        problems.add(path, name, f'has no {", ".join(missing)}')
+        return None
+    if not isinstance(entry['expression'], str) or not entry['expression'].strip():
+        problems.add(path, name, 'has an empty expression')
+        return None
+    if not isinstance(entry['image'], str) or not isinstance(entry['mask'], (str, type(None))):
+        problems.add(path, name, '"image" and "mask" must be paths (mask may be null)')
+        return None
+    place = (str(path), name)
+    image_id = str(entry.get('image_id', entry.get('coco_image_id', entry['image'])))
+    return Sample(
+        key=str(entry.get('id', number)), expression=entry['expression'].strip(),
+        image_id=image_id,
+        object_id=str(entry.get('object_id', entry.get('coco_ann_id', entry['mask']))),
+        mask=FileMask(root / entry['mask'], place) if entry['mask'] else None,
+        kind='answerable' if entry['mask'] else 'absent', tags=_tags(entry),
+        category=entry.get('category'), box=_box(entry.get('bbox_xywh')),
+        unseen=entry.get('unseen'), place=place)
+
+
+def _tags(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    tags = entry.get('tags')
+    if tags is None:
+        tags = [entry[k] for k in ('tag', 'subset') if entry.get(k)][:1]
+    return tuple(str(t) for t in tags)
+
+
+def _box(box: Any) -> tuple[float, float, float, float] | None:
+    if not isinstance(box, (list, tuple)) or len(box) != 4:
+        return None
+    return tuple(float(v) for v in box)   # type: ignore[return-value]

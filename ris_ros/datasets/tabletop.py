@@ -1,0 +1,76 @@
+"""The simulated tabletop as a data set: rendered by seed, or read from an export."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ris_ros.datasets.base import ArrayMask, Dataset, Group, OpenGroup, Sample
+from ris_ros.types import BadInputError
+
+if TYPE_CHECKING:
+    from ris_ros.simulation import TabletopWorld
+
+# Seeds per split; the training seeds lie elsewhere, so no scene is shared with them.
+EVALUATION_SEEDS = {'val': range(80000, 80500), 'test': range(100000, 101000),
+                    'unseen': range(110000, 110200)}
+
+
+@dataclass(frozen=True)
+class SceneGroup:
+    """One scene, rendered when it is opened; limit cuts its samples."""
+
+    seed: int
+    limit: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The seed."""
+        return str(self.seed)
+
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """None: the sentences are known once the scene is rendered."""
+        return None
+
+    def limited(self, limit: int) -> SceneGroup:
+        """Return the group cut to its first `limit` samples."""
+        return SceneGroup(self.seed, limit)
+
+    def open(self) -> OpenGroup:
+        """Render the scene.  Raises MissingDependencyError without MuJoCo."""
+        from ris_ros.simulation import TabletopWorld
+        with TabletopWorld(self.seed) as world:
+            image = world.frame.color
+            samples = scene_samples(world)
+        return OpenGroup(image, samples[:self.limit])
+
+
+def scene_samples(world: TabletopWorld) -> list[Sample]:
+    """Return the samples of a scene, in the order of its expressions."""
+    seed, instances = world.seed, world.frame.instances
+    samples = []
+    for i, expression in enumerate(world.expressions):
+        mask = None
+        if expression.answerable:
+            mask = ArrayMask(instances == expression.targets[0])
+        target = expression.targets[0] if expression.targets else 0
+        kind = 'answerable' if expression.answerable else (
+            'ambiguous' if expression.targets else 'absent')
+        samples.append(Sample(
+            key=f'{seed}/{i}', expression=expression.text, image_id=str(seed),
+            object_id=f'{seed}:{target}', mask=mask, kind=kind, tags=(expression.tag,),
+            unseen=expression.unseen, place=(f'tabletop scene {seed}', f'expression {i}')))
+    return samples
+
+
+def read_tabletop(split: str, scenes: int | None = None) -> Dataset:
+    """Return the split of rendered scenes; `scenes` takes the first so many only.
+
+    Raises BadInputError for an unknown split.
+    """
+    if split not in EVALUATION_SEEDS:
+        raise BadInputError(f'the tabletop has no split {split!r} to evaluate on; take one of '
+                            f'{", ".join(EVALUATION_SEEDS)}')
+    seeds = EVALUATION_SEEDS[split]
+    groups: list[Group] = [SceneGroup(seed) for seed in seeds[:scenes]]
+    return Dataset('tabletop', split, groups, facts={'images': len(groups)})
