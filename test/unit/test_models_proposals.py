@@ -1,0 +1,128 @@
+"""Our proposals equal SAM's own generator, mask for mask and in order."""
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+segment_anything = pytest.importorskip('segment_anything')
+
+from ris_ros.models.proposals import (  # noqa: E402
+    ProposalSettings,
+    SamProposer,
+    boxes_of,
+    remove_small_regions,
+)
+from ris_ros.models.sam import PUBLISHED, SamConfig, build_sam  # noqa: E402
+from ris_ros.types import BadInputError  # noqa: E402
+
+SMALL = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
+         'encoder': {'embed_dim': 32, 'depth': 2, 'num_heads': 2, 'global_attn_indexes': [1],
+                     'window_size': 10, 'use_rel_pos': False},
+         'decoder': {'depth': 1, 'num_heads': 2, 'mlp_dim': 64, 'iou_head_hidden_dim': 32}}
+
+
+class Blobs(torch.nn.Module):
+    """Stands in for a trained decoder: discs with ragged holes, in a fixed order of calls."""
+
+    def __init__(self, seed, side=80):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:side, :side]
+        n = 36 * 3
+        cy, cx, r = rng.uniform(0, side, n), rng.uniform(0, side, n), rng.uniform(3, 25, n)
+        distance = np.hypot(y - cy[:, None, None], x - cx[:, None, None])
+        noise = np.kron(rng.normal(size=(n, side // 4, side // 4)), np.ones((4, 4)))
+        logits = (r[:, None, None] - distance) + 4 * noise
+        self.logits = torch.from_numpy(logits).float().unflatten(0, (36, 3))
+        self.scores = torch.from_numpy(rng.uniform(0.4, 1, (36, 3))).float()
+        self.at = 0
+
+    def forward(self, sparse_prompt_embeddings, **_):
+        part = slice(self.at, self.at + len(sparse_prompt_embeddings))
+        self.at = part.stop % 36
+        return self.logits[part], self.scores[part]
+
+
+def image(seed, height=240, width=330):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def compare(sam, picture, **settings):
+    reference = segment_anything.SamAutomaticMaskGenerator(sam, **settings).generate(picture)
+    got = SamProposer(sam, ProposalSettings(**settings)).propose(picture)
+    assert len(got) == len(reference)
+    for i, record in enumerate(reference):
+        np.testing.assert_array_equal(got.masks[i].numpy(), record['segmentation'])
+        # SAM's box is the distance between the outermost pixels, ours their extent.
+        assert got.boxes[i].tolist() == [a + b for a, b in
+                                         zip(record['bbox'], (0, 0, 1, 1), strict=True)]
+        assert got.scores[i].item() == record['predicted_iou']
+        assert got.stability[i].item() == record['stability_score']
+    return len(reference)
+
+
+@pytest.mark.parametrize('seed, area, batch', [(0, 300, 10), (1, 0, 36), (2, 2000, 64)])
+def test_equal_to_the_librarys_generator(seed, area, batch):
+    torch.manual_seed(seed)
+    sam = build_sam(SMALL).eval()
+    sam.mask_decoder = Blobs(seed)
+    n = compare(sam, image(seed), points_per_side=6, points_per_batch=batch,
+                pred_iou_thresh=0.6, stability_score_thresh=0.4, box_nms_thresh=0.5,
+                min_mask_region_area=area)
+    assert n > 5
+
+
+def test_equal_through_a_real_decoder():
+    torch.manual_seed(3)
+    sam = build_sam(SMALL).eval()
+    with torch.no_grad():
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(300)
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.65)
+    settings = {'points_per_side': 6, 'pred_iou_thresh': 0.6, 'stability_score_thresh': 0.3,
+                'box_nms_thresh': 0.7, 'min_mask_region_area': 300}
+    counts = [compare(sam, image(seed, 200, 160), **settings) for seed in range(3)]
+    assert sum(counts) > 0
+
+
+def test_no_candidate_gives_no_proposal():
+    torch.manual_seed(0)
+    got = SamProposer(build_sam(SMALL), ProposalSettings(pred_iou_thresh=1.0)).propose(image(0))
+    assert len(got) == 0 and got.masks.shape == (0, 240, 330) and got.boxes.shape == (0, 4)
+
+
+def test_small_regions_hand_made():
+    masks = torch.zeros(3, 20, 20, dtype=torch.bool)
+    masks[0, 2:12, 2:12] = True
+    masks[0, 5, 5] = False        # a hole of one pixel
+    masks[0, 18, 18] = True       # an island of one pixel
+    masks[1, 0:2, 0:2] = True     # all islands small: the larger one survives
+    masks[1, 19, 0:3] = True
+    masks[2, 5:15, 5:15] = True   # nothing to do
+    out, changed = remove_small_regions(masks, 10)
+    assert changed.tolist() == [True, True, False]
+    assert out[0].sum() == 100 and out[0, 5, 5] and not out[0, 18, 18]
+    assert out[1].sum() == 4 and out[1, 0, 0]
+    assert torch.equal(out[2], masks[2])
+
+
+def test_boxes_are_pixel_extents():
+    masks = torch.zeros(2, 10, 12, dtype=torch.bool)
+    masks[0, 3:5, 4:9] = True
+    assert boxes_of(masks).tolist() == [[4, 3, 5, 2], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize('name', sorted(PUBLISHED))
+def test_published_layouts_have_the_published_tensors(name):
+    with torch.device('meta'):
+        ours = {k: v.shape for k, v in build_sam(PUBLISHED[name]).state_dict().items()}
+        theirs = segment_anything.sam_model_registry[name]().state_dict()
+    assert ours == {k: v.shape for k, v in theirs.items()}
+
+
+def test_configuration_round_trip_and_unknown_field():
+    config = SamConfig.from_dict(SMALL)
+    assert SamConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(BadInputError, match='sise'):
+        SamConfig.from_dict({'image_sise': 3})
+    with pytest.raises(BadInputError, match='multiple'):
+        build_sam({'image_size': 100, 'patch_size': 16})
