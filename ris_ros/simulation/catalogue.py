@@ -187,7 +187,8 @@ def _vase(s: float) -> Shape:
                (0.024, 0.135), (0.012, 0.108), (0, 0.100)]
     return Shape((Part('mesh', mesh=meshes.lathe([(r * s, z * s) for r, z in outline])),),
                  (Part('cylinder', (0.030 * s, 0.050 * s), (0, 0, 0.050 * s)),
-                  Part('cylinder', (0.022 * s, 0.018 * s), (0, 0, 0.117 * s))), 0.041 * s, 0.135 * s)
+                  Part('cylinder', (0.022 * s, 0.018 * s), (0, 0, 0.117 * s))),
+                 0.041 * s, 0.135 * s)
 
 
 def _pyramid(s: float) -> Shape:

@@ -1,6 +1,8 @@
 """Triangle meshes built from a few numbers: surfaces of revolution, tubes, prisms."""
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 Mesh = tuple[np.ndarray, np.ndarray]
@@ -29,7 +31,7 @@ def lathe(profile: list[tuple[float, float]], segments: int = 28) -> Mesh:
             rings.append(np.arange(count, count + segments))
             count += segments
     faces = []
-    for lower, upper in zip(rings[:-1], rings[1:], strict=True):
+    for lower, upper in itertools.pairwise(rings):
         a, b = lower, np.roll(lower, -1)
         c, d = upper, np.roll(upper, -1)
         faces += [np.stack([a, b, d], 1), np.stack([a, d, c], 1)]
@@ -58,7 +60,7 @@ def tube(path: np.ndarray, radii: np.ndarray, segments: int = 12, closed: bool =
               + np.sin(angles)[None, :, None] * normal[None, None])
     vertices = (path[:, None] + radii[:, None, None] * circle).reshape(-1, 3)
     rings = np.arange(len(vertices)).reshape(len(path), segments)
-    pairs = list(zip(rings[:-1], rings[1:], strict=True))
+    pairs = list(itertools.pairwise(rings))
     if closed:
         pairs.append((rings[-1], rings[0]))
     faces = []

@@ -230,6 +230,6 @@ class TabletopWorld:
         hand = self.data.mocap_pos[0].copy()
         steps = 200
         for i in range(steps):
-            self.data.mocap_pos[0] = hand + [0, 0, LIFT * (i + 1) / steps]
+            self.data.mocap_pos[0] = hand + np.array([0, 0, LIFT * (i + 1) / steps])
             mj.mj_step(self.model, self.data)
         return index + 1 if float(self.data.xpos[body][2]) - before > 0.05 else None
