@@ -1,0 +1,120 @@
+"""What the node publishes for a command; every message carries the header of the image."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PointStamped, PoseStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+
+from ris_ros.nodes.commands import Ending, Record
+from ris_ros.nodes.measuring import Measurement
+from ris_ros.nodes.messages import (
+    array_to_image,
+    cloud_message,
+    diagnostic_array,
+    diagnostic_status,
+    point_message,
+    pose_message,
+)
+from ris_ros.nodes.overlay import draw_overlay
+from ris_ros.nodes.parameters import NodeParameters
+from ris_ros.nodes.worker import Reply
+from ris_ros.types import Candidate, Outcome, Segmentation
+
+MASK_OUTCOMES = (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS)
+
+
+class Outputs:
+    """The publishers of masks and targets; made when the node is configured."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._mask = node.create_publisher(Image, '~/mask', QoSProfile(depth=1))
+        self._labels = node.create_publisher(Image, '~/labels', QoSProfile(depth=1))
+        self._overlay = node.create_publisher(Image, '~/overlay', QoSProfile(depth=1))
+        self._cloud = node.create_publisher(PointCloud2, '~/target_cloud', QoSProfile(depth=1))
+        self._point = node.create_publisher(PointStamped, '~/target_point', QoSProfile(depth=10))
+        self._pose = node.create_publisher(PoseStamped, '~/target_pose', QoSProfile(depth=10))
+
+    def destroy(self) -> None:
+        """Take the publishers down."""
+        for publisher in (self._mask, self._labels, self._overlay, self._cloud, self._point,
+                          self._pose):
+            self._node.destroy_publisher(publisher)
+
+    def publish(self, reply: Reply, header: Header, parameters: NodeParameters) -> None:
+        """Publish everything but the result of an answered command."""
+        segmentation, measured = reply.segmentation, reply.measured
+        assert segmentation is not None and isinstance(measured, Measurement)
+        has_mask = segmentation.outcome in MASK_OUTCOMES
+        if has_mask or parameters.publish.empty_mask:
+            self._mask.publish(array_to_image(mask_image(segmentation.mask), 'mono8', header))
+        if parameters.publish.labels:
+            labels = label_image(segmentation, parameters.max_candidates)
+            self._labels.publish(array_to_image(labels, 'mono8', header))
+        geometry = measured.geometry
+        if geometry is not None:
+            self._point.publish(point_message(geometry.point, header))
+            self._pose.publish(pose_message(geometry.point, geometry.orientation, header))
+            if parameters.publish.cloud and self._cloud.get_subscription_count():
+                self._cloud.publish(cloud_message(geometry.cloud, header))
+        if parameters.publish.overlay and self._overlay.get_subscription_count():
+            assert reply.image is not None
+            masks = [segmentation.mask] if segmentation.outcome is Outcome.SUCCEEDED_2D else [
+                item.mask for item in segmentation.candidates[:5]] if has_mask else []
+            picture = draw_overlay(reply.image, masks, geometry.pixel if geometry else None)
+            self._overlay.publish(array_to_image(picture, 'rgb8', header))
+
+
+def mask_image(mask: np.ndarray) -> np.ndarray:
+    """Return an (H, W) bool mask as uint8 0 and 255."""
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+def label_image(segmentation: Segmentation, max_candidates: int) -> np.ndarray:
+    """Return (H, W) uint8: 0 background, i the candidate of rank i; the better rank wins."""
+    labels = np.zeros(segmentation.mask.shape, dtype=np.uint8)
+    for candidate in reversed(segmentation.candidates[:max_candidates]):
+        labels[candidate.mask] = candidate.rank
+    return labels
+
+
+def result_details(reply: Reply, header: Header) -> dict[str, Any]:
+    """Return the key-values of an answered command that the models determine."""
+    segmentation, measured = reply.segmentation, reply.measured
+    assert segmentation is not None and isinstance(measured, Measurement)
+    geometry = measured.geometry
+    return {
+        'candidates': len(segmentation.candidates), 'score': segmentation.score,
+        'margin': segmentation.margin, 'infer_ms': 1e3 * reply.infer_s,
+        'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,
+        'point_xyz': geometry.point if geometry else None, 'frame_id': header.frame_id,
+        **{f'{stage}_ms': 1e3 * seconds for stage, seconds in reply.timings.items()},
+        'candidate_list': segmentation.candidates,
+    }
+
+
+def result_message(node_name: str, record: Record, ending: Ending, header: Header,
+                   details: dict[str, Any], max_candidates: int) -> DiagnosticArray:
+    """Return the one terminal message of a command: itself first, then its candidates."""
+    values = {'command_id': record.id, 'command': record.text, 'outcome': ending.outcome.name,
+              'code': ending.outcome.code, **details}
+    candidates = values.pop('candidate_list', ())
+    statuses = [diagnostic_status(ending.outcome.level.value, f'{node_name}: command',
+                                  ending.message, values, header.frame_id)]
+    statuses += [_candidate_status(node_name, record, candidate, header)
+                 for candidate in candidates[:max_candidates]]
+    return diagnostic_array(header, statuses)
+
+
+def _candidate_status(node_name: str, record: Record, candidate: Candidate, header: Header
+                      ) -> DiagnosticStatus:
+    return diagnostic_status(
+        0, f'{node_name}: candidate {candidate.rank}', record.text,
+        {'id': f'{record.id}/{candidate.rank}', 'rank': candidate.rank, 'phrase': record.text,
+         'score': candidate.score, 'roi': candidate.box}, header.frame_id)

@@ -1,0 +1,30 @@
+"""How the node comes by its segmenter and by the settings of the chosen method."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ris_ros.nodes.parameters import NodeParameters
+from ris_ros.nodes.worker import SegmenterLike
+
+SegmenterFactory = Callable[[NodeParameters, Mapping[str, Any] | None], SegmenterLike]
+
+
+def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | None
+                      ) -> SegmenterLike:
+    """Build the Segmenter that the parameters ask for.
+
+    Raises BadInputError for an unknown profile, method, device or setting, WeightsError for
+    missing or corrupted weights, MissingDependencyError for an absent library.
+    """
+    from ris_ros.segmenter import Segmenter
+    return Segmenter.from_profile(
+        parameters.profile, method=parameters.method, device=parameters.device,
+        precision=parameters.precision, model_dir=parameters.model_dir or None,
+        settings=settings)
+
+
+def method_settings_class(method: str) -> type | None:
+    """Return the settings dataclass of a method; raises BadInputError for an unknown one."""
+    from ris_ros.segmenter import method_settings
+    return method_settings(method)

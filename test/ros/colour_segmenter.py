@@ -1,0 +1,58 @@
+"""A small segmenter that works by colour: a real answer without any weights.
+
+Used where a test is about ROS and not about networks.  It knows saturated red, green and
+blue, and a few words that make it misbehave on purpose.
+"""
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ris_ros.types import Candidate, Outcome, Scene, Segmentation
+
+CHANNELS = {'red': 0, 'green': 1, 'blue': 2}
+MIN_PIXELS = 50
+
+
+class ColourSegmenter:
+    """Finds the red, green or blue pixels; several colours without a word are ambiguous."""
+
+    def prepare(self, image: np.ndarray) -> Scene:
+        pixels = image.astype(np.int16)
+        masks = []
+        for channel in CHANNELS.values():
+            others = np.delete(pixels, channel, axis=2).max(axis=2)
+            masks.append(pixels[:, :, channel] - others > 60)
+        stack = np.stack(masks)
+        areas = stack.sum(axis=(1, 2))
+        return Scene('colour', image, stack, np.array([box_of(mask) for mask in stack], 'f4'),
+                     areas.astype(np.int64), np.ones(3, np.float32))
+
+    def ground(self, scene: Scene, expression: str) -> Segmentation:
+        words = expression.lower().split()
+        if 'explode' in words:
+            raise RuntimeError('asked to explode')
+        if 'slowly' in words:
+            time.sleep(1.0)
+        named = [index for colour, index in CHANNELS.items() if colour in words]
+        wanted = [index for index in (named or range(3)) if scene.areas[index] >= MIN_PIXELS]
+        candidates = tuple(
+            Candidate(rank, index, 1.0 / rank, scene.masks[index],
+                      tuple(float(v) for v in scene.boxes[index]))
+            for rank, index in enumerate(wanted, 1))
+        empty = np.zeros(scene.image.shape[:2], bool)
+        if not candidates:
+            return Segmentation(empty, 0.0, 0.0, Outcome.NO_MATCH, 'nothing has that colour')
+        if len(candidates) > 1:
+            return Segmentation(candidates[0].mask, 1.0, 0.0, Outcome.AMBIGUOUS,
+                                'several colours fit', candidates)
+        return Segmentation(candidates[0].mask, 1.0, 1.0, Outcome.SUCCEEDED_2D, '', candidates)
+
+
+def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return (0.0, 0.0, 0.0, 0.0)
+    return (float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1),
+            float(np.ptp(rows) + 1))
