@@ -66,18 +66,21 @@ class FrameStore:
         """Return the newest colour stamp, None before the first image."""
         return max((item.stamp for item in self.image.items), default=None)
 
-    def select(self, oldest: float, slop: float, want_depth: bool) -> Frame | None:
+    def select(self, oldest: float, slop: float, want_depth: bool, complete: bool = True
+               ) -> Frame | None:
         """Return the newest frame not older than the stamp `oldest`, None if there is none.
 
-        want_depth: only a frame whose depth image (within `slop` seconds) has come too.
-        Intrinsics change rarely: those nearest in time are taken, whatever their age.
+        want_depth: look for the depth image and the intrinsics too.  complete: only a frame
+        for which both have come within `slop` seconds of its stamp; otherwise what is there,
+        the intrinsics then being the nearest in time.
         """
         for image in sorted(self.image.items, key=lambda item: -item.stamp):
             if image.stamp < oldest:
                 return None
+            if not want_depth:
+                return Frame(image)
             depth = self.depth.nearest(image.stamp, slop)
-            if depth is None and want_depth:
-                continue
-            info = self.info.nearest(image.stamp, float('inf'))
-            return Frame(image, depth if want_depth else None, info)
+            info = self.info.nearest(image.stamp, slop if complete else float('inf'))
+            if not complete or (depth is not None and info is not None):
+                return Frame(image, depth, info)
         return None

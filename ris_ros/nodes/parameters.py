@@ -91,7 +91,7 @@ class NodeParameters:
                             choices=('auto', 'true', 'false'))
     sync_slop_s: float = option(0.02, 'largest difference of stamps between colour and depth',
                                 unit='s', minimum=0.0, maximum=1.0)
-    sync_timeout_s: float = option(0.5, 'time to wait for the depth image of a colour image',
+    sync_timeout_s: float = option(0.5, 'time to wait for depth and intrinsics of a colour image',
                                    unit='s', minimum=0.0, maximum=60.0)
     ambiguity_policy: str = option('report', 'when several objects fit: report gives no target '
                                    'point, best gives that of the best candidate',

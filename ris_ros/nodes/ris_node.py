@@ -273,11 +273,11 @@ class RisNode(LifecycleNode):
         frame = self._frames.select(oldest, p.sync_slop_s, want_depth)
         if frame is not None or not want_depth:
             return frame
-        colour_only = self._frames.select(oldest, p.sync_slop_s, False)
-        if colour_only is None:
+        partial_frame = self._frames.select(oldest, p.sync_slop_s, True, complete=False)
+        if partial_frame is None:
             return None
         since = record.details.setdefault('colour_since', now)
-        return colour_only if now - since >= p.sync_timeout_s else None
+        return partial_frame if now - since >= p.sync_timeout_s else None
 
     def _no_frame(self, record: Record, p: NodeParameters) -> Ending:
         newest = self._frames.newest_stamp()
