@@ -1,0 +1,183 @@
+"""Evaluate one image: the method's answer to every sentence, held against the truth."""
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from ris_ros.datasets.base import EntryError, Group, OpenGroup, Problem, Sample
+from ris_ros.datasets.masks import encode_rle
+from ris_ros.evaluation.metrics import (
+    best_overlap,
+    intersection_union,
+    peak,
+    point_in_box,
+    point_in_mask,
+)
+from ris_ros.evaluation.records import GroupResult, Record
+from ris_ros.types import BadInputError, RisError, Scene, Segmentation
+
+
+class Predictor(Protocol):
+    """What is evaluated: ris_ros.Segmenter, or anything with these two functions."""
+
+    def prepare(self, rgb: np.ndarray) -> Scene:
+        """Look at an (H, W, 3) uint8 image."""
+        ...
+
+    def ground(self, scene: Scene, text: str) -> Segmentation:
+        """Answer one sentence."""
+        ...
+
+
+class PredictorSpec(Protocol):
+    """How to build the predictor; picklable, so that each worker process builds its own."""
+
+    def build(self) -> Predictor:
+        """Load the networks."""
+        ...
+
+
+@dataclass(frozen=True)
+class SegmenterSpec:
+    """A method under a profile: the arguments of Segmenter.from_profile."""
+
+    profile: str
+    method: str
+    device: str = 'auto'
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Predictor:
+        """Load the networks.  Raises WeightsError, MissingDependencyError, BadInputError."""
+        from ris_ros.segmenter import Segmenter
+        return Segmenter.from_profile(self.profile, method=self.method, device=self.device,
+                                      settings=dict(self.settings) or None)
+
+
+def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (),
+                   strict: bool = False) -> GroupResult:
+    """Return the records of one image; sentences whose key is in `done` are skipped.
+
+    An image or mask that cannot be used is left out and listed, or raises EntryError when
+    `strict`.  Other errors of the method are raised with the sentence's place in the message.
+    """
+    start = perf_counter()
+    clock = _Clock()
+    problems: list[Problem] = []
+    records: list[Record] = []
+    try:
+        opened = clock.data(group.open)
+    except EntryError as error:
+        if strict:
+            raise
+        opened = None
+        problems.append(error.problem)
+    if opened is not None:
+        todo = [s for s in opened.samples if s.key not in done]
+        scene = clock.method(lambda: predictor.prepare(opened.image)) if todo else None
+        prepare_s = clock.last
+        for sample in todo:
+            try:
+                true = _truth(clock, sample, opened)
+            except EntryError as error:
+                if strict:
+                    raise
+                problems.append(error.problem)
+                continue
+            assert scene is not None
+            records.append(_evaluate(predictor, clock, scene, sample, true,
+                                     prepare_s, first=not records))
+    return GroupResult(group.key, tuple(records), tuple(problems), group.limit is None,
+                       clock.data_s, clock.method_s, perf_counter() - start)
+
+
+class _Clock:
+    """Sums up where the time goes."""
+
+    def __init__(self) -> None:
+        self.data_s = self.method_s = self.last = 0.0
+
+    def data(self, action: Any) -> Any:
+        start = perf_counter()
+        try:
+            return action()
+        finally:
+            self.last = perf_counter() - start
+            self.data_s += self.last
+
+    def method(self, action: Any) -> Any:
+        start = perf_counter()
+        try:
+            return action()
+        finally:
+            self.last = perf_counter() - start
+            self.method_s += self.last
+
+
+def _truth(clock: _Clock, sample: Sample, opened: OpenGroup) -> np.ndarray | None:
+    source = sample.mask
+    if source is None:
+        return None
+    true = clock.data(source.load)
+    height, width = opened.image.shape[:2]
+    if true.shape != (height, width):
+        raise EntryError(Problem(*sample.place, f'its mask is {true.shape[1]}x{true.shape[0]}, '
+                                 f'its image {width}x{height}'))
+    return true
+
+
+def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
+              true: np.ndarray | None, prepare_s: float, first: bool) -> Record:
+    try:
+        answer = clock.method(lambda: predictor.ground(scene, sample.expression))
+    except RisError as error:
+        file, entry = sample.place
+        message = f'{file}, {entry}: {error}'
+        raise (BadInputError(message) if isinstance(error, BadInputError)
+               else RisError(message)) from error
+    ground_s = clock.last
+    # The best candidate counts even where the method would rather not act on it: the choice
+    # and the decision are judged apart.
+    predicted = answer.candidates[0].mask if answer.candidates else None
+    i, u, oracle_i, oracle_u = _overlaps(scene, predicted, true)
+    point, point_box = _point(answer.heatmap, sample, true)
+    return Record(
+        key=sample.key, image_id=sample.image_id, object_id=sample.object_id,
+        expression=sample.expression, kind=sample.kind, tags=sample.tags, unseen=sample.unseen,
+        category=sample.category, outcome=answer.outcome.name, score=_number(answer.score),
+        margin=_number(answer.margin), i=i, u=u, oracle_i=oracle_i, oracle_u=oracle_u,
+        candidates=len(answer.candidates), proposals=len(scene.masks), point=point,
+        point_box=point_box, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
+        first=first, stages=_stages(scene, answer, first),
+        mask=encode_rle(predicted) if predicted is not None else None)
+
+
+def _overlaps(scene: Scene, predicted: np.ndarray | None, true: np.ndarray | None,
+              ) -> tuple[int | None, int | None, int | None, int | None]:
+    if true is None:
+        return None, None, None, None
+    i, u = (0, int(np.count_nonzero(true))) if predicted is None \
+        else intersection_union(predicted, true)
+    return i, u, *best_overlap(scene.masks, scene.areas, true)
+
+
+def _point(heatmap: np.ndarray | None, sample: Sample, true: np.ndarray | None,
+           ) -> tuple[bool | None, bool | None]:
+    if heatmap is None or true is None:
+        return None, None
+    where = peak(heatmap, *true.shape)
+    in_box = point_in_box(where, sample.box) if sample.box is not None else None
+    return point_in_mask(where, true), in_box
+
+
+def _stages(scene: Scene, answer: Segmentation, first: bool) -> dict[str, float]:
+    stages = {**(scene.timings if first else {}), **answer.timings}
+    return {name: round(float(seconds), 6) for name, seconds in stages.items()}
+
+
+def _number(value: float) -> float:
+    """Round to what a reader needs; an infinite margin (one candidate only) becomes 1."""
+    return round(float(value), 6) if np.isfinite(value) else 1.0

@@ -1,0 +1,153 @@
+"""Where images are evaluated: worker processes of this machine, or a Ray cluster.
+
+Both give the same results as one process, in another order; figures do not depend on it.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ris_ros.evaluation.evaluate import PredictorSpec, evaluate_group
+from ris_ros.evaluation.records import GroupResult
+from ris_ros.evaluation.runner import Executor, Task, worker_failed
+from ris_ros.lazy import require
+from ris_ros.types import RisError
+
+AHEAD = 2   # tasks handed out per worker: enough to keep it busy, little held in memory
+
+_predictor: Any = None   # one per worker process
+
+
+def process_executor(workers: int) -> Executor:
+    """Return an executor over `workers` fresh processes, each with its own networks."""
+    def execute(spec: PredictorSpec, tasks: Sequence[Task], strict: bool,
+                ) -> Iterator[GroupResult]:
+        import multiprocessing
+        from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+        from concurrent.futures.process import BrokenProcessPool
+        count = min(workers, len(tasks))
+        threads = max(1, (os.cpu_count() or 1) // count)
+        # spawn: a forked copy of a process with threads (torch, OpenMP) may hang
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context('spawn'),
+                                   _start_worker, (spec, threads))
+        queue = iter(tasks)
+        running: set[Future[GroupResult | RisError]] = set()
+        try:
+            while True:
+                while len(running) < count * AHEAD and (task := next(queue, None)) is not None:
+                    running.add(pool.submit(_work, *task, strict))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield _unpack(future.result())
+        except BrokenProcessPool as error:
+            raise worker_failed(error) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return execute
+
+
+def _start_worker(spec: PredictorSpec, threads: int) -> None:
+    """Build the networks; an error is kept for the first task, which can report it."""
+    global _predictor
+    os.environ['OMP_NUM_THREADS'] = str(threads)
+    try:
+        _predictor = spec.build()
+    except RisError as error:
+        _predictor = error
+    _limit_threads(threads)
+
+
+def _limit_threads(threads: int) -> None:
+    """Keep the workers from fighting for cores, if torch is there."""
+    import sys
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_num_threads(threads)
+
+
+def _work(group: Any, done: frozenset[str], strict: bool) -> GroupResult | RisError:
+    """Evaluate one image; errors for the user travel as values, so that they arrive whole."""
+    if isinstance(_predictor, RisError):
+        return _predictor
+    try:
+        return evaluate_group(_predictor, group, done, strict)
+    except RisError as error:
+        return error
+
+
+def _unpack(result: GroupResult | RisError) -> GroupResult:
+    if isinstance(result, RisError):
+        raise result
+    return result
+
+
+def ray_executor(address: str, workers: int) -> Executor:
+    """Return an executor over a Ray cluster; 'local' starts one on this machine.
+
+    workers: actors, each with its own networks and one CPU; 0 takes one per CPU of the
+    cluster.  A cluster that runs already in this process is used as it is.
+    """
+    def execute(spec: PredictorSpec, tasks: Sequence[Task], strict: bool,
+                ) -> Iterator[GroupResult]:
+        ray = require('ray', 'ray')
+        ours = not ray.is_initialized()
+        if ours:
+            _connect(ray, address, workers)
+        try:
+            cpus = int(ray.cluster_resources().get('CPU', 1))
+            count = max(1, min(workers or cpus, len(tasks)))
+            actor = ray.remote(num_cpus=1)(_Actor)
+            actors = [actor.remote(spec) for _ in range(count)]
+            yield from _feed(ray, actors, tasks, strict)
+        except ray.exceptions.RayError as error:
+            raise worker_failed(error) from error
+        finally:
+            if ours:
+                ray.shutdown()
+    return execute
+
+
+def _connect(ray: Any, address: str, workers: int) -> None:
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')   # nothing leaves this machine
+    options: dict[str, Any] = {'log_to_driver': False, 'include_dashboard': False}
+    try:
+        if address == 'local':
+            ray.init(address='local', num_cpus=workers or None, **options)
+        else:
+            ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RisError(f'no Ray cluster answers at {address} ({error}); start one with '
+                       '`ray start --head`, or use --ray local') from error
+
+
+class _Actor:
+    """One worker of the cluster."""
+
+    def __init__(self, spec: PredictorSpec) -> None:
+        _start_worker(spec, 1)
+
+    def work(self, group: Any, done: frozenset[str], strict: bool) -> GroupResult | RisError:
+        """Evaluate one image."""
+        return _work(group, done, strict)
+
+
+def _feed(ray: Any, actors: Sequence[Any], tasks: Sequence[Task], strict: bool,
+          ) -> Iterator[GroupResult]:
+    """Keep every actor supplied; yield results as they come."""
+    queue = iter(tasks)
+    owners: dict[Any, Any] = {}
+
+    def give(actor: Any) -> None:
+        task = next(queue, None)
+        if task is not None:
+            owners[actor.work.remote(*task, strict)] = actor
+
+    for _ in range(AHEAD):
+        for actor in actors:
+            give(actor)
+    while owners:
+        (reference, *_), _ = ray.wait(list(owners), num_returns=1)
+        give(owners.pop(reference))
+        yield _unpack(ray.get(reference))
