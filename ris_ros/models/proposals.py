@@ -13,7 +13,7 @@ import numpy as np
 
 from ris_ros.lazy import require
 from ris_ros.models.device import autocast
-from ris_ros.settings import option
+from ris_ros.models.options import ProposalSettings
 
 if TYPE_CHECKING:
     import torch
@@ -25,25 +25,6 @@ else:
 
 # Enlarged candidate logits held at once, in float32 values (64 MiB).
 CHUNK_VALUES = 1 << 24
-
-
-@dataclass(frozen=True)
-class ProposalSettings:
-    """Automatic mask generation.  Defaults: what HybridGL and TAS use on RefCOCO."""
-
-    points_per_side: int = option(8, 'grid of point prompts per image side', paper=8,
-                                  source='HybridGL section 4.2', minimum=1, maximum=64)
-    pred_iou_thresh: float = option(0.7, 'least predicted IoU, exclusive', paper=0.7,
-                                    source='HybridGL section 4.2', minimum=0.0, maximum=1.0)
-    stability_score_thresh: float = option(0.7, 'least stability score', paper=0.7,
-                                           source='HybridGL section 4.2', minimum=0.0,
-                                           maximum=1.0)
-    box_nms_thresh: float = option(0.7, 'box IoU above which the weaker mask is dropped',
-                                   source='SAM default', minimum=0.0, maximum=1.0)
-    min_mask_region_area: int = option(800, 'islands and holes below this are removed',
-                                       unit='pixels', source='released code', minimum=0)
-    points_per_batch: int = option(64, 'prompts decoded at once', source='SAM default',
-                                   minimum=1, maximum=4096)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip('torch')
 segment_anything = pytest.importorskip('segment_anything')
 
+from ris_ros.models.options import ProposalSettings  # noqa: E402
 from ris_ros.models.proposals import (  # noqa: E402
-    ProposalSettings,
     SamProposer,
     boxes_of,
     remove_small_regions,

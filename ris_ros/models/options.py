@@ -1,0 +1,25 @@
+"""Settings of the networks, importable without torch."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ris_ros.settings import option
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """Automatic mask generation.  Defaults: what HybridGL and TAS use on RefCOCO."""
+
+    points_per_side: int = option(8, 'grid of point prompts per image side', paper=8,
+                                  source='HybridGL section 4.2', minimum=1, maximum=64)
+    pred_iou_thresh: float = option(0.7, 'least predicted IoU, exclusive', paper=0.7,
+                                    source='HybridGL section 4.2', minimum=0.0, maximum=1.0)
+    stability_score_thresh: float = option(0.7, 'least stability score', paper=0.7,
+                                           source='HybridGL section 4.2', minimum=0.0,
+                                           maximum=1.0)
+    box_nms_thresh: float = option(0.7, 'box IoU above which the weaker mask is dropped',
+                                   source='SAM default', minimum=0.0, maximum=1.0)
+    min_mask_region_area: int = option(800, 'islands and holes below this are removed',
+                                       unit='pixels', source='released code', minimum=0)
+    points_per_batch: int = option(64, 'prompts decoded at once', source='SAM default',
+                                   minimum=1, maximum=4096)
