@@ -1,0 +1,109 @@
+"""A simulated RGB-D camera over a simulated tabletop, behaving like a driver.
+
+Publishes `image` (rgb8), `depth/image` (16UC1, registered) and `camera_info`, best effort,
+all three with one stamp.  `~/scene` (std_msgs/String) takes the seed of the scene to show,
+or `pause`; until the first one nothing is published.  `~/state` (latched String, JSON) tells
+the seed, the stamp from which it is seen, and how many images were sent.
+"""
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
+
+from ris_ros.nodes.messages import array_to_image, camera_to_info
+from ris_ros.types import RisError
+
+
+class TabletopCamera(Node):
+    """Node `tabletop_camera`; parameters `rate_hz` and `frame_id`."""
+
+    def __init__(self) -> None:
+        super().__init__('tabletop_camera')
+        rate = self.declare_parameter('rate_hz', 15.0).value
+        self._frame_id = self.declare_parameter('frame_id', 'camera_color_optical_frame').value
+        self._image = self.create_publisher(Image, 'image', qos_profile_sensor_data)
+        self._depth = self.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
+        self._state = self.create_publisher(
+            String, '~/state', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self.create_subscription(String, '~/scene', self._on_scene, QoSProfile(depth=10))
+        self._frame: Any = None
+        self._seed: int | None = None
+        self._first_stamp_ns: int | None = None
+        self._sent = 0
+        self.create_timer(1.0 / max(float(rate or 15.0), 0.1), self._on_timer)
+        self.create_timer(0.5, self._publish_state)
+
+    def _on_scene(self, message: String) -> None:
+        if message.data.strip() == 'pause':
+            self._frame = None
+            self._publish_state()
+            return
+        try:
+            seed = int(message.data)
+            if seed < 0:
+                raise ValueError(message.data)
+            frame = render_scene(seed)
+        except (ValueError, RisError) as error:
+            self.get_logger().error(f'no scene {message.data[:40]!r}: {error}')
+            return
+        self._frame, self._seed, self._first_stamp_ns = frame, seed, None
+
+    def _on_timer(self) -> None:
+        if self._frame is None:
+            return
+        now = self.get_clock().now()
+        header = Header(stamp=now.to_msg(), frame_id=self._frame_id)
+        self._info.publish(camera_to_info(self._frame.camera, header))
+        self._depth.publish(array_to_image(self._frame.depth, '16UC1', header))
+        self._image.publish(array_to_image(self._frame.color, 'rgb8', header))
+        self._sent += 1
+        if self._first_stamp_ns is None:
+            self._first_stamp_ns = now.nanoseconds
+            self._publish_state()
+
+    def _publish_state(self) -> None:
+        self._state.publish(String(data=json.dumps({
+            'seed': self._seed, 'first_stamp_ns': self._first_stamp_ns,
+            'paused': self._frame is None, 'images_sent': self._sent,
+            'subscribers': self._image.get_subscription_count()})))
+
+
+def render_scene(seed: int) -> Any:
+    """Return the Frame of a scene; the picture is made once, for nothing in it moves."""
+    from ris_ros.simulation import TabletopWorld
+    world = TabletopWorld(seed)
+    try:
+        return world.render()
+    finally:
+        world.close()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the camera until it is told to stop."""
+    rclpy.init(args=args)
+    node = TabletopCamera()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.2)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
