@@ -77,8 +77,8 @@ def verify_manifest(folder: Path) -> None:
     advice = 'install ris_ros again, or make the pipeline with: ris train language'
     if not manifest.is_file():
         raise WeightsError(f'the shipped language pipeline is missing from {folder}; {advice}')
-    expected = dict(reversed(line.split('  ', 1))
-                    for line in manifest.read_text(encoding='utf-8').splitlines())
+    lines = manifest.read_text(encoding='utf-8').splitlines()
+    expected = {name: digest for digest, name in (line.split('  ', 1) for line in lines)}
     found = {p.relative_to(folder).as_posix(): p for p in _files(folder)}
     if set(found) != set(expected):
         odd = sorted(set(found) ^ set(expected))[0]

@@ -1,0 +1,35 @@
+"""The one entry to understanding: clean the text, parse it once, read the command."""
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ris_ros.language import Analysis
+from ris_ros.language.clean import clean
+from ris_ros.language.command import understand
+from ris_ros.language.pipelines import load_pipeline
+from ris_ros.types import Command
+
+
+def analyse(text: str, pipeline: str = 'auto') -> Analysis:
+    """Return the command and the Doc of its target; one parse per sentence.
+
+    text: at most 1000 characters; anything else gives a Command with `problem` set, as do
+    sentences that name no object.  pipeline: see `pipelines.load_pipeline`, whose errors
+    (spaCy or the pipeline missing) are the only ones raised.  Thread-safe; the last 256
+    analyses are kept.
+    """
+    cleaned = clean(text)
+    if cleaned.problem is not None:
+        said = text if isinstance(text, str) else repr(text)
+        return Analysis(Command(said, problem=cleaned.problem), None)
+    return _analyse(text, cleaned.text, pipeline)
+
+
+def parse(text: str, pipeline: str = 'auto') -> Command:
+    """Return what `ris parse` prints: the Command of `analyse`."""
+    return analyse(text, pipeline).command
+
+
+@lru_cache(maxsize=256)
+def _analyse(text: str, cleaned: str, pipeline: str) -> Analysis:
+    return understand(text, load_pipeline(pipeline)(cleaned))

@@ -1,0 +1,159 @@
+"""From one parsed sentence to a Command and the Doc of its target."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ris_ros.language import Analysis
+from ris_ros.language import lexicon as lex
+from ris_ros.language.phrases import Sentence, noun_phrase
+from ris_ros.language.places import Place, place_at
+from ris_ros.language.targets import (
+    Found,
+    cut_at,
+    destination_index,
+    read_object,
+    target_of,
+    tokens_of,
+)
+from ris_ros.language.tree import cut
+from ris_ros.language.verbs import Action, find_action
+from ris_ros.types import Command, Relation
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
+# Relation types that a place in the image gives as a destination ("put it on the left").
+_SIDES = {'left': 'left', 'right': 'right'}
+
+
+def understand(text: str, doc: Doc) -> Analysis:
+    """Return the analysis of one parsed command; never raises for odd sentences.
+
+    text: what was said, kept in the Command.  doc: the parse of its cleaned form.
+    """
+    s = Sentence(doc)
+    action = find_action(s)
+    found, destination = _objects(s, action)
+    if not found:
+        return Analysis(Command(text, action.name, None, destination,
+                                problem=_what_is_missing(s, action)), None)
+    targets = tuple(target_of(s, f, action.skip) for f in found)
+    first = found[0]
+    if action.motion and action.start < len(s):
+        destination = destination or _way(s, action, targets[0].head)
+    command = Command(text, action.name, targets[0], destination, targets)
+    indices = tokens_of(s, first, action.skip)
+    return Analysis(command, cut(doc, indices, first.phrase, first.objects()))
+
+
+def _objects(s: Sentence, action: Action) -> tuple[list[Found], Relation | None]:
+    """All objects the command is about, and where they are to go."""
+    found: list[Found] = []
+    destination = None
+    at = action.start
+    if action.motion and (way := place_at(s, at, action.stop)) and way.objects:
+        at = way.objects[0].start
+    while at < action.stop:
+        one = read_object(s, at, action.stop, action.skip)
+        if one is None or (action.verb and one.phrase.head is None
+                           and s.low[at] in lex.PLACE_WORDS):
+            break
+        end = one.end
+        index = destination_index(one, s, action.verb)
+        if index is not None:
+            destination = _relation(s, one.places[index])
+            one = cut_at(one, index)
+        elif destination is None:
+            destination = _delivery(s, one, action)
+        found.append(one)
+        at = _next_object(s, end, action.stop)
+    if destination is None:
+        destination = _later_destination(s, action, found)
+    return found, destination
+
+
+def _relation(s: Sentence, place: Place) -> Relation | None:
+    """A place as a relation to its first object; None for places without either."""
+    head = place.objects[0].head if place.objects else None
+    if head is not None:
+        said = s.doc[place.objects[0].start:place.end].text
+        return Relation(place.kind, s.doc[head].text, said)
+    side = _SIDES.get(place.position or '')
+    return Relation(side, '') if side else None
+
+
+def _next_object(s: Sentence, at: int, stop: int) -> int:
+    """Index behind "and" or a comma where the next object begins; `stop` where none does."""
+    moved = at
+    while moved < stop and s.low[moved] in ('and', ',', 'or', 'also', 'then', 'plus', 'both'):
+        moved += 1
+    if moved == at or moved >= stop:
+        return stop
+    if s.low[moved] in lex.VERBS and s.pos[moved] == 'VERB' and (
+            s.low[moved] not in lex.AMBIGUOUS_VERBS
+            or s.word(moved + 1) in lex.DETERMINERS | lex.BARE_PRONOUNS):
+        return stop
+    return moved
+
+
+def _delivery(s: Sentence, found: Found, action: Action) -> Relation | None:
+    """"bring the mug to the table": a plain "to" with a thing, not a person.
+
+    Cuts the goal off the object's expression.
+    """
+    if action.verb not in lex.DISPLACING_VERBS | lex.PUT_VERBS:
+        return None
+    for i in range(found.phrase.end, found.end):
+        if s.low[i] in ('to', 'towards', 'toward') and not any(
+                p.start <= i < p.end for p in found.places):
+            goal = noun_phrase(s, i + 1, action.stop)
+            if goal is None or goal.head is None:
+                continue
+            found.end = i
+            keep = [k for k, p in enumerate(found.places) if p.start < i]
+            found.places = [found.places[k] for k in keep]
+            found.own = [found.own[k] for k in keep]
+            found.linked = [found.linked[k] for k in keep]
+            noun = s.low[goal.head]
+            if noun in lex.PEOPLE:
+                return None
+            kind = ('on' if noun in lex.SURFACES
+                    else 'inside' if noun in lex.CONTAINERS else 'next_to')
+            return Relation(kind, s.doc[goal.head].text, s.doc[goal.start:goal.end].text)
+    return None
+
+
+def _later_destination(s: Sentence, action: Action, found: list[Found]) -> Relation | None:
+    """"... and put it in the bowl": where a pronoun for the object is to go.
+
+    Also "put it in the bowl" itself, where no object is named.
+    """
+    begin = found[-1].end if found else action.start
+    verb = action.verb if not found else None
+    for i in range(begin, action.stop):
+        if s.low[i] in lex.PUT_VERBS | lex.DISPLACING_VERBS:
+            verb = s.low[i]
+        elif verb in lex.PUT_VERBS | lex.DISPLACING_VERBS and s.low[i] in (
+                'it', 'them', 'that', 'this', 'these', 'those'):
+            for j in range(i + 1, min(i + 4, action.stop)):
+                place = place_at(s, j, action.stop)
+                if place is not None:
+                    return _relation(s, place)
+    return None
+
+
+def _way(s: Sentence, action: Action, head: str | None) -> Relation | None:
+    """"drive behind the box": the object is the box, the place behind it the destination."""
+    place = place_at(s, action.start, action.stop)
+    return _relation(s, place) if place is not None and head else None
+
+
+def _what_is_missing(s: Sentence, action: Action) -> str:
+    rest = s.low[action.start:action.stop]
+    pronoun = next((w for w in rest if w in lex.BARE_PRONOUNS), None)
+    if pronoun is not None:
+        return (f'It is not known what "{pronoun}" means; name the object, '
+                'for example "the red mug".')
+    if action.name:
+        return f'No object is named after "{action.name}"; say which, for example "the red mug".'
+    return 'No object is named; say which, for example "the red mug".'

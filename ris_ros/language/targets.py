@@ -1,0 +1,186 @@
+"""Read the objects that a command means: phrase, attributes, position, relations, destination."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ris_ros.language import lexicon as lex
+from ris_ros.language.phrases import NounPhrase, Sentence, noun_phrase
+from ris_ros.language.places import Place, counted_from, place_at, position_of
+from ris_ros.types import Relation, Target
+
+_RELATIVE = lex.words("that which who whom is are 's was were being")
+_DANGLING = lex.words("and or , that which who is are 's then but back down over up away out "
+                      'carefully gently slowly please with to of there here ; : - together '
+                      'right straight')
+
+
+@dataclass
+class Found:
+    """One object as it stands in the sentence, tokens start..end (exclusive).
+
+    places: what is said of where it is, with what it is said of: own[i] tells whether
+    places[i] belongs to the object itself ("next to the bowl") or to an object it names;
+    linked[i] whether a verb or "that is" ties it to the noun.  extra: colours said behind.
+    """
+
+    phrase: NounPhrase
+    end: int
+    places: list[Place] = field(default_factory=list)
+    own: list[bool] = field(default_factory=list)
+    linked: list[bool] = field(default_factory=list)
+    extra: list[int] = field(default_factory=list)
+    trailing: list[int] = field(default_factory=list)
+
+    def objects(self) -> list[NounPhrase]:
+        """Phrases of the objects named to say where it is."""
+        return [p for place in self.places for p in place.objects]
+
+
+def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Found | None:
+    """Return the object whose phrase begins at `start` with all that is said of it.
+
+    Reading ends before "and" with a new object or a new verb.
+    """
+    phrase = noun_phrase(s, start, stop)
+    if phrase is None:
+        return None
+    found = Found(phrase, phrase.end)
+    at, own, linked = phrase.end, True, False
+    while at < stop:
+        word = s.low[at]
+        place = None if at in skip else place_at(s, at, stop)
+        if place is not None:
+            found.places.append(place)
+            found.own.append(own)
+            found.linked.append(linked)
+            at, linked = place.end, False
+            own = own and not place.objects
+        elif word in ('and', 'or', ',', 'but'):
+            after = _after_link(s, at, stop)
+            if after is None:
+                break
+            own, at = True, after
+        else:
+            linked = linked or word in _RELATIVE or s.tag[at] in ('VBG', 'VBN', 'VBZ')
+            at = _step(s, at, stop, found, own)
+        found.end = at
+    return found
+
+
+def _after_link(s: Sentence, at: int, stop: int) -> int | None:
+    """Index behind "and" where more is said of the same object, None where a new one begins."""
+    after = at + 1
+    while after < stop and s.low[after] in ('and', ','):
+        after += 1
+    if after >= stop:
+        return None
+    if s.low[after] in ('that', 'which', 'who', 'is', 'with', 'without', 'has'):
+        return after
+    if place_at(s, after, stop) is not None:
+        return after
+    return None
+
+
+def _step(s: Sentence, at: int, stop: int, found: Found, own: bool) -> int:
+    """Step over one word, or over a noun phrase that says nothing of where the object is."""
+    word = s.low[at]
+    if word in lex.PLACE_WORDS and s.word(at + 1) != 'of':
+        if own:
+            found.trailing.append(at)
+        return at + 1
+    if s.pos[at] == 'ADJ' and s.word(at - 1) in ('is', 'are', "'s", 'in') and own:
+        found.extra.append(at)
+        return at + 1
+    if word in ('with', 'without', 'of', 'for', 'in', 'has', 'have') or (
+            s.tag[at] in ('VBG', 'VBN', 'VBZ', 'VBD') and word not in lex.LINKS):
+        inner = noun_phrase(s, at + 1, stop) if at + 1 < stop else None
+        if inner is not None:
+            if word == 'in' and inner.head is None and own:
+                found.extra.append(inner.end - 1)
+            return inner.end
+    return at + 1
+
+
+def destination_index(found: Found, s: Sentence, verb: str | None) -> int | None:
+    """Which of the places says where the object is to go; None where none does.
+
+    Verbs of putting take the place that stands last at their own level: in "put the apple on
+    the towel in the box" it is the box, in "put the apple in the bowl next to the plate" the
+    bowl.  Verbs of moving need "to", "into", "onto"; other verbs "into" or "onto".
+    """
+    free = [i for i, p in enumerate(found.places)
+            if not found.linked[i] and p.kind not in ('bigger', 'smaller')]
+    if verb is None or not free:
+        return None
+    words_of = {i: s.low[found.places[i].start:found.places[i].end] for i in free}
+    goals = [i for i in free if found.places[i].goal]
+    if verb not in lex.PUT_VERBS:
+        if verb not in lex.DISPLACING_VERBS:
+            goals = [i for i in goals if {'into', 'onto'} & set(words_of[i][:3])]
+        return goals[0] if goals else None
+    strong = [i for i in goals if {'into', 'onto'} & set(words_of[i][:3])]
+    if strong:
+        return strong[0]
+    if len(free) == 1:
+        return free[0]
+    first, second = found.places[free[0]], found.places[free[1]]
+    if first.kind in ('position', 'other') and second.kind != 'position':
+        return free[1]
+    if first.kind in ('on', 'inside') and second.kind not in ('on', 'inside'):
+        return free[0]
+    inner = [i for i in free[1:] if found.places[i].kind in ('on', 'inside')]
+    return inner[0] if inner else free[0]
+
+
+def cut_at(found: Found, index: int) -> Found:
+    """Return the object without the place `index` and what follows it."""
+    return Found(found.phrase, found.places[index].start, found.places[:index],
+                 found.own[:index], found.linked[:index],
+                 [i for i in found.extra if i < found.places[index].start],
+                 [i for i in found.trailing if i < found.places[index].start])
+
+
+def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
+    """Indices of the object's whole expression, without dangling words at its end."""
+    least = max([found.phrase.end, *(p.end for p in found.places)])
+    end = found.end
+    while end > least and s.low[end - 1] in _DANGLING:
+        end -= 1
+    return [i for i in range(found.phrase.start, end) if i not in skip]
+
+
+def target_of(s: Sentence, found: Found, skip: frozenset[int]) -> Target:
+    """Return the contract's Target of an object."""
+    indices = tokens_of(s, found, skip)
+    head = found.phrase.head
+    return Target(
+        expression=''.join(s.doc[i].text_with_ws for i in indices).strip(),
+        head=None if head is None else s.doc[head].text,
+        attributes=_attributes(s, found), position=_position(s, found),
+        relations=tuple(Relation(p.kind, s.doc[o.head].text, s.doc[o.start:o.end].text)
+                        for p, own in zip(found.places, found.own, strict=True) if own
+                        for o in p.objects if o.head is not None))
+
+
+def _attributes(s: Sentence, found: Found) -> tuple[str, ...]:
+    skipped = lex.PLACE_WORDS | lex.DETERMINERS | lex.ORDINALS | lex.NUMBERS | lex.OTHER_PLACES
+    inside = [i for i in range(found.phrase.start, found.phrase.end) if i != found.phrase.head
+              and s.low[i] not in skipped
+              and (s.pos[i] == 'ADJ' or s.tag[i] in ('VBN', 'VBG') or s.low[i] in lex.COLOURS
+                   or s.low[i] in lex.COMMON_ADJECTIVES)]
+    return tuple(s.doc[i].text for i in inside + found.extra)
+
+
+def _position(s: Sentence, found: Found) -> str | None:
+    """Where in the image: words in the phrase, then places said of it, then "mug left"."""
+    start, end = found.phrase.start, found.phrase.end
+    said = [s.low[i] for i in range(start, end) if s.low[i] in lex.PLACE_WORDS
+            and i != found.phrase.head
+            and not (s.word(i + 1) == '-' and s.word(i + 2) not in (
+                'hand', 'most', 'left', 'right', 'middle', 'center', 'side'))]
+    if not said:
+        said = [p.position for p, own in zip(found.places, found.own, strict=True)
+                if own and p.position and not counted_from(s, start, p.start)]
+    if not said:
+        said = [s.low[i] for i in found.trailing]
+    return position_of(' '.join(said)) if said else None
