@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ris_ros.language import Analysis
     from ris_ros.models.clip import ClipModel
     from ris_ros.models.proposals import SamProposer
+    from ris_ros.profiles import Networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ class TextFeatures:
     """Text side of one expression, raw CLIP features on the model's device.
 
     target: (D,) mixture of sentence and noun phrase.  phrase: (D,) noun phrase alone.
-    others: (M, D) the other objects (released rules: their mean, M is 1 or 0).  gem: (E,) unit norm, text of the response map.
+    others: (M, D) the other objects (released rules: their mean, M is 1 or 0).
+    gem: (E,) unit norm, text of the response map.
     """
 
     target: Tensor
@@ -72,6 +74,11 @@ class HybridGL:
         check_tower(self.clip.visual)
         check_tower(self.gem_clip.visual)
         self.device = clip.device
+
+    @classmethod
+    def from_networks(cls, networks: Networks, settings: HybridGLSettings) -> HybridGL:
+        """Build the method over a profile's networks."""
+        return cls(networks.clip(), networks.proposer(settings), settings)
 
     def prepare(self, image: np.ndarray) -> Scene:
         """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals."""

@@ -130,7 +130,7 @@ def test_text_plan(index):
 def test_response_map_and_guidance(method, scenes, index):
     from ris_ros.models import gem
     case, key = CONFIG['cases'][index], f'case{index}/'
-    plan, texts, grounding = ground(method, scenes, index)
+    _, texts, grounding = ground(method, scenes, index)
     side, patch = CONFIG['gem']['input'], CONFIG['gem']['patch']
     similarity = gem.similarity_map(scenes[case['image']].cache['patches'], texts.gem,
                                     (side // patch,) * 2, side)

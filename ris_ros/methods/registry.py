@@ -1,0 +1,71 @@
+"""Methods by name: built-in ones and those that other packages register.
+
+Another package adds a method by an entry point in the group `ris_ros.methods` that names a
+class with `name`, `settings_class` and `from_networks(networks, settings)`.
+"""
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from ris_ros.types import BadInputError, MissingDependencyError
+
+GROUP = 'ris_ros.methods'
+
+# name -> (class, settings class, help).  The settings can be shown without torch.
+BUILT_IN = {
+    'hybridgl': ('ris_ros.methods.hybridgl:HybridGL', 'ris_ros.methods.settings:HybridGLSettings',
+                 'hybrid global-local features and spatial guidance (CVPR 2025), training-free'),
+    'clip_only': ('ris_ros.methods.clip_only:ClipOnly',
+                  'ris_ros.methods.settings:ClipOnlySettings',
+                  'baseline: CLIP on region crops, nothing spatial'),
+}
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A method that can be asked for: name, where its class is, and a line of help."""
+
+    name: str
+    location: str
+    settings_location: str
+    help: str
+
+    def load(self) -> Any:
+        """Return the method's class."""
+        return _import(self.location)
+
+    def settings_class(self) -> type:
+        """Return the settings dataclass."""
+        if self.settings_location:
+            return _import(self.settings_location)
+        return self.load().settings_class
+
+
+def _import(location: str) -> Any:
+    module, _, name = location.partition(':')
+    try:
+        return getattr(importlib.import_module(module), name)
+    except MissingDependencyError:
+        raise
+    except (ImportError, AttributeError) as error:
+        raise BadInputError(f'the method at {location} cannot be loaded: {error}') from error
+
+
+def methods() -> dict[str, MethodInfo]:
+    """Return all methods by name; built-in ones cannot be replaced from outside."""
+    found = {name: MethodInfo(name, *rest) for name, rest in BUILT_IN.items()}
+    for point in metadata.entry_points(group=GROUP):
+        if point.name not in found:
+            found[point.name] = MethodInfo(point.name, point.value, '', 'from another package')
+    return found
+
+
+def find_method(name: str) -> MethodInfo:
+    """Return a method; raises BadInputError that lists what there is."""
+    known = methods()
+    if name not in known:
+        raise BadInputError(f'unknown method {name!r}; there are: {", ".join(sorted(known))}')
+    return known[name]

@@ -1,0 +1,78 @@
+"""Download weights once: progress, resume, checked before they get their name."""
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from ris_ros.models.weights import OFFLINE_VARIABLE, Entry, WeightStore, sha256_of
+from ris_ros.types import BadInputError, WeightsError
+
+BLOCK = 1 << 18
+Progress = Callable[[int, int], None]
+
+
+def fetch(store: WeightStore, name: str, progress: Progress | None = None,
+          offline: bool = False, timeout_s: float = 30.0) -> Path:
+    """Return the file of a network, downloading it where it is not there.
+
+    progress(done, total) is called with bytes; total is 0 where the server does not say.
+    An interrupted download is continued.  Raises BadInputError for a network that is made
+    here rather than downloaded, WeightsError where the download fails or is not whole.
+    """
+    entry = store.entry(name)
+    if store.find(name) is not None:
+        return store.verify(name)
+    if not entry.url:
+        raise BadInputError(f'{name} is not for download; it ships with ris_ros, or is made '
+                            'by: ris train tabletop')
+    if offline or os.environ.get(OFFLINE_VARIABLE):
+        raise WeightsError(f'{name} is not on this machine and downloads are switched off; '
+                           f'put {entry.file} into {store.download_folder}')
+    folder = store.download_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f'{entry.file}.part'
+        _download(entry, part, progress, timeout_s)
+    except (OSError, urllib.error.URLError) as error:
+        raise WeightsError(f'downloading {name} from {entry.url} failed ({error}); run the same '
+                           'command again to continue') from error
+    if sha256_of(part) != entry.sha256:
+        part.unlink()
+        raise WeightsError(f'what {entry.url} sent is not {name} (its SHA-256 differs); '
+                           'try again, or fetch the file from another place')
+    path = folder / entry.file
+    part.replace(path)
+    return path
+
+
+def _download(entry: Entry, part: Path, progress: Progress | None, timeout_s: float) -> None:
+    """Append what is missing to `part`; starts over where the server cannot continue."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(entry.url, headers={'User-Agent': 'ris_ros'})
+    if have:
+        request.add_header('Range', f'bytes={have}-')
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing after what is here: complete, or stale
+            if sha256_of(part) != entry.sha256:
+                part.unlink()
+                _download(entry, part, progress, timeout_s)
+            return
+        raise
+    with response:
+        if response.status != 206:
+            have = 0
+        length = int(response.headers.get('Content-Length') or 0)
+        total = have + length if length else entry.bytes
+        with part.open('ab' if have else 'wb') as stream:
+            while block := response.read(BLOCK):
+                stream.write(block)
+                have += len(block)
+                if progress is not None:
+                    progress(have, total)
+    if length and have < total:
+        raise OSError(f'the connection ended after {have} of {total} bytes')

@@ -1,0 +1,177 @@
+"""Weights by name: where they lie, whether they are whole, and how to read them.
+
+Shipped networks are NAME.safetensors with NAME.json beside it (configuration, SHA-256);
+networks of others are listed in the manifest with address, SHA-256 and published layout.
+Every file is checked against its SHA-256 before it is read, and none is read by a pickle
+that can run code.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ris_ros.lazy import require
+from ris_ros.types import BadInputError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
+MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
+OFFLINE_VARIABLE = 'RIS_OFFLINE'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the manifest.
+
+    kind: 'clip', 'sam' or another.  format: 'safetensors', 'torch' (a state dict) or
+    'torchscript' (an archive as OpenAI published them).  config: name of a published layout,
+    empty where NAME.json beside the weights has it.  bytes: 0 where not known beforehand.
+    """
+
+    name: str
+    kind: str
+    file: str
+    format: str
+    config: str = ''
+    url: str = ''
+    sha256: str = ''
+    bytes: int = 0
+    licence: str = ''
+    shipped: bool = False
+
+
+def read_manifest(path: Path | None = None) -> dict[str, Entry]:
+    """Return the networks by name; raises WeightsError where the manifest is unusable."""
+    path = path or SHIPPED / 'manifest.json'
+    try:
+        rows = json.loads(path.read_text(encoding='utf-8'))['networks']
+        return {row['name']: Entry(**row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f'the weights manifest {path} cannot be read ({error}); '
+                           'reinstall ris_ros') from error
+
+
+def cache_folder() -> Path:
+    """Return the folder for fetched weights, per user."""
+    base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
+    return Path(base) / 'ris_ros' / 'weights'
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open('rb') as stream:
+        for block in iter(lambda: stream.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class WeightStore:
+    """Finds and reads weights.
+
+    model_dir: a folder that stands in for the shipped one and for the cache (default: the
+    environment variable RIS_MODEL_DIR, else none).
+    """
+
+    def __init__(self, model_dir: str | Path | None = None,
+                 manifest: Mapping[str, Entry] | None = None) -> None:
+        folder = model_dir or os.environ.get(MODEL_DIR_VARIABLE) or None
+        self.model_dir = Path(folder) if folder else None
+        if self.model_dir is not None and not self.model_dir.is_dir():
+            raise BadInputError(f'model_dir {self.model_dir} is not a folder')
+        self.entries = dict(manifest if manifest is not None else read_manifest())
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that are searched, in order."""
+        return (self.model_dir,) if self.model_dir else (SHIPPED, cache_folder())
+
+    @property
+    def download_folder(self) -> Path:
+        """Where fetched weights go."""
+        return self.model_dir or cache_folder()
+
+    def entry(self, name: str) -> Entry:
+        """Return a manifest entry; raises BadInputError for an unknown name."""
+        if name not in self.entries:
+            raise BadInputError(f'unknown network {name!r}; there are: '
+                                f'{", ".join(sorted(self.entries))}')
+        return self.entries[name]
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a network, or None where it is not on this machine."""
+        file = self.entry(name).file
+        return next((f / file for f in self.folders if (f / file).is_file()), None)
+
+    def path(self, name: str) -> Path:
+        """Return the file of a network; raises WeightsError that says how to get it."""
+        found = self.find(name)
+        if found is None:
+            places = ' or '.join(str(folder) for folder in self.folders)
+            do = ('train them with: ris train tabletop' if self.entry(name).shipped
+                  else f'get them with: ris models fetch {name}')
+            raise WeightsError(f'the weights of {name} are not in {places}; {do}')
+        return found
+
+    def verify(self, name: str) -> Path:
+        """Return the file after checking its SHA-256; raises WeightsError if it is not whole."""
+        path, expected = self.path(name), self.expected_sha256(name)
+        if sha256_of(path) != expected:
+            do = ('reinstall ris_ros or train them again' if self.entry(name).shipped
+                  else f'delete the file and run: ris models fetch {name}')
+            raise WeightsError(f'the weights file {path} is damaged (its SHA-256 is not the '
+                               f'recorded one); {do}')
+        return path
+
+    def expected_sha256(self, name: str) -> str:
+        """Return the recorded SHA-256: of the manifest, else of the JSON beside the weights."""
+        return self.entry(name).sha256 or str(self.record(name).get('sha256', ''))
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return NAME.json beside the weights; raises WeightsError where it is unusable."""
+        path = self.path(name).with_suffix('.json')
+        try:
+            record = json.loads(path.read_text(encoding='utf-8'))
+            if not isinstance(record, dict) or 'config' not in record:
+                raise ValueError('it has no "config"')
+            return record
+        except (OSError, ValueError) as error:
+            raise WeightsError(f'{path}, which describes the weights beside it, cannot be read '
+                               f'({error}); train or fetch them again') from error
+
+    def load(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any] | str]:
+        """Return the state dict, on the CPU, and the configuration (or the layout's name)."""
+        entry, path = self.entry(name), self.verify(name)
+        config = entry.config or self.record(name)['config']
+        return read_state(path, entry.format), config
+
+
+def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a weights file.  Raises WeightsError where it cannot be read."""
+    torch = require('torch', 'models')
+    try:
+        if form == 'safetensors':
+            return require('safetensors.torch', 'models').load_file(str(path))
+        if form == 'torchscript':
+            # Not a pickle of objects: an archive that torch's own interpreter reads.
+            return dict(torch.jit.load(str(path), map_location='cpu').state_dict())
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        return dict(state.get('state_dict', state))
+    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError) as error:
+        raise WeightsError(f'the weights file {path} cannot be read as {form}: '
+                           f'{str(error).splitlines()[0][:200]}') from error
+    except Exception as error:  # safetensors and the unpickler have error types of their own
+        raise WeightsError(f'the weights file {path} cannot be read as {form}: '
+                           f'{type(error).__name__}: {str(error)[:200]}') from error
+
+
+def missing(store: WeightStore, names: Iterable[str]) -> list[str]:
+    """Return those of `names` whose files are not on this machine."""
+    return [name for name in names if store.find(name) is None]

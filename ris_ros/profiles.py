@@ -1,0 +1,100 @@
+"""Profiles: which weights stand behind the methods, and which settings go with them."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ris_ros.models.weights import WeightStore
+from ris_ros.types import BadInputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ris_ros.models.clip import ClipModel
+    from ris_ros.models.options import ProposalSettings
+    from ris_ros.models.proposals import SamProposer
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Names of networks per role, and setting overrides per method ('*': every method).
+
+    A setting that a method does not have is left out for it, so that '*' can hold what
+    belongs to the networks: thresholds of the proposer, block numbers of the tower.
+    """
+
+    name: str
+    help: str
+    networks: Mapping[str, str]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def overrides(self, method: str, known: set[str]) -> dict[str, Any]:
+        """Return this profile's settings for a method whose setting names are `known`."""
+        merged = {**self.settings.get('*', {}), **self.settings.get(method, {})}
+        return {name: value for name, value in merged.items() if name in known}
+
+
+PROFILES: dict[str, Profile] = {p.name: p for p in (
+    Profile(
+        'tabletop', 'small networks of our own, shipped; they know the simulated tabletop and '
+        'nothing else',
+        {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
+        {'*': {'start_block': 4, 'gem_blocks': 3, 'min_mask_region_area': 100}}),
+    Profile(
+        'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch)',
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h'}),
+    Profile(
+        'robot', 'CLIP ViT-B/16 and SAM ViT-B (0.7 GB to fetch), for one small GPU',
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b'}),
+)}
+
+
+def get_profile(name: str) -> Profile:
+    """Return a profile; raises BadInputError that lists them."""
+    if name not in PROFILES:
+        raise BadInputError(f'unknown profile {name!r}; there are: {", ".join(PROFILES)}')
+    return PROFILES[name]
+
+
+class Networks:
+    """The networks of a profile, each loaded at first use.
+
+    What a method's `from_networks` gets; it takes what it needs and nothing else is read.
+    """
+
+    def __init__(self, profile: Profile, device: str, precision: str,
+                 model_dir: str | Path | None = None) -> None:
+        self.profile, self.device, self.precision = profile, device, precision
+        self.store = WeightStore(model_dir)
+        self._clips: dict[str, ClipModel] = {}
+        self._sam: nn.Module | None = None
+
+    def name_of(self, role: str) -> str:
+        """Return the network behind a role; raises BadInputError where the profile has none."""
+        if role not in self.profile.networks:
+            raise BadInputError(f'the profile {self.profile.name} has no network for {role}')
+        return self.profile.networks[role]
+
+    def clip(self, role: str = 'clip') -> ClipModel:
+        """Return the CLIP of a role, loading it once."""
+        from ris_ros.models.clip import PUBLISHED, load_clip
+        name = self.name_of(role)
+        if name not in self._clips:
+            state, config = self.store.load(name)
+            layout = PUBLISHED[config] if isinstance(config, str) else config
+            self._clips[name] = load_clip(state, layout, self.device, self.precision)
+        return self._clips[name]
+
+    def proposer(self, settings: ProposalSettings) -> SamProposer:
+        """Return a mask proposer over the profile's SAM with the given settings."""
+        from ris_ros.models.clip import load_state
+        from ris_ros.models.proposals import SamProposer
+        from ris_ros.models.sam import PUBLISHED, build_sam
+        if self._sam is None:
+            state, config = self.store.load(self.name_of('sam'))
+            sam = build_sam(PUBLISHED[config] if isinstance(config, str) else config)
+            load_state(sam, state, 'SAM')
+            self._sam = sam
+        return SamProposer(self._sam, settings, self.device, self.precision)
