@@ -5,6 +5,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise BadInputError(f'--{name} {value} must be at least 1')
     check_workers(args.workers)
+    settings = method_settings(args.method, args.rules, args.settings)
     options = ReferOptions(args.split_by, args.sentence_field, args.sentences, args.overlap)
     dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict)
     for note in dataset.notes:
         _say(f'note: {note}')
     for problem in dataset.problems.entries:
         _say(f'left out: {problem}')
-    settings = _settings(args)
     header = {
         'method': args.method, 'profile': args.profile, 'dataset': args.dataset,
         'split': dataset.split, 'device': args.device, 'settings': settings,
@@ -135,16 +136,17 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the method's settings that the command line changes, as their own types."""
-    assignments = list(args.settings)
-    if args.rules:
-        assignments.append(f'rules={args.rules}')
-    if not assignments:
-        return {}
-    from ris_ros.methods import settings_class
+def method_settings(method: str, rules: str | None, assignments: Sequence[str],
+                    ) -> dict[str, Any]:
+    """Return the settings that --rules and --set change, as their own types.
+
+    Raises BadInputError for an unknown method or setting, or a value that does not fit.
+    """
+    from ris_ros.methods.registry import find_method
     from ris_ros.settings import parse_assignments
-    return parse_assignments(settings_class(args.method), assignments)
+    settings_class = find_method(method).settings_class()
+    changed = [*assignments, *([f'rules={rules}'] if rules else ())]
+    return parse_assignments(settings_class, changed)
 
 
 def _record_path(args: argparse.Namespace, header: dict[str, Any]) -> Path:

@@ -53,9 +53,12 @@ def load_pickle(path: Path) -> Any:
 
 def load_json(path: Path, object_hook: Callable[[dict], Any] | None = None) -> Any:
     """Load a JSON file.  Raises BadInputError for a missing, truncated or foreign file."""
-    data = _read_bytes(path)
     try:
-        return json.loads(data.decode('utf-8-sig'), object_hook=object_hook)
+        # the bytes are let go before parsing: big files would be held twice
+        text = _read_bytes(path).decode('utf-8-sig')
+        return json.loads(text, object_hook=object_hook)
+    except BadInputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise BadInputError(f'{path} is truncated or no JSON ({error}); '
                             'copy or download it again') from error

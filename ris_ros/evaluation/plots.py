@@ -57,7 +57,7 @@ def precision_curve(ious: np.ndarray, oracle: np.ndarray) -> str:
     axes.set_ylabel('samples above, %', fontsize=9)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 101)
-    axes.legend(frameon=False, fontsize=8, loc='lower left')
+    axes.legend(frameon=False, fontsize=8, loc='upper right', bbox_to_anchor=(1, 1.06))
     return _svg(figure)
 
 
@@ -77,7 +77,7 @@ def latency_bars(latency: Mapping[str, Any]) -> str:
     axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.set_xlabel('ms', fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc='lower right', bbox_to_anchor=(1, 1))
     return _svg(figure)
 
 

@@ -32,11 +32,12 @@ table { border-collapse: collapse } td, th { padding: .25em .8em .25em 0; text-a
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left } .soft { opacity: .7 }
 .flex { display: flex; flex-wrap: wrap; gap: 1.2em; align-items: flex-start }
-figure { margin: 0; max-width: 100% } figcaption { font-size: .85em; max-width: 270px }
+figure { margin: 0; max-width: 100% } figcaption { font-size: .85em }
 .plot { background: #fff; border-radius: 6px; padding: 6px; width: 500px } .plot svg {
   width: 100%; height: auto }
-.case { width: 270px; background: var(--soft); border-radius: 6px; padding: 8px }
-.case img { width: 100%; border-radius: 4px; display: block; margin-bottom: 6px }
+.case { width: 258px; background: var(--soft); border-radius: 6px; padding: 8px }
+.case img { width: 100%; max-height: 230px; object-fit: contain; border-radius: 4px;
+  display: block; margin-bottom: 6px }
 .true { color: rgb(56,161,105) } .predicted { color: rgb(221,72,20) }
 .scroll { overflow-x: auto }
 """

@@ -1,0 +1,69 @@
+"""`ris bench`: stage timings and memory of a method, or of the language part."""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ris_ros.datasets.base import read_image
+from ris_ros.datasets.files import write_atomically
+from ris_ros.types import BadInputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `ris bench`."""
+    parser.add_argument('subject', metavar='SUBJECT',
+                        help='a method (see `ris methods`), or: language')
+    parser.add_argument('--profile', default='tabletop')
+    parser.add_argument('--device', default='auto')
+    parser.add_argument('--rules', choices=('paper', 'released'))
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                        dest='settings', help='a setting of the method; may be repeated')
+    parser.add_argument('--image', type=Path, help='a picture (default: scenes of the tabletop)')
+    parser.add_argument('--expression', action='append', default=[],
+                        help='what to ask about --image; may be repeated')
+    parser.add_argument('--scenes', type=int, default=3, help='scenes to look at')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds over all images')
+    parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
+                        help='write JSON (without FILE: to standard output)')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `ris bench`."""
+    for name in ('scenes', 'repeats'):
+        if getattr(args, name) < 1:
+            raise BadInputError(f'--{name} {getattr(args, name)} must be at least 1')
+    result = _language(args) if args.subject == 'language' else _method(args)
+    if args.json == '-':
+        print(json.dumps(result, indent=1))
+        return 0
+    if args.json:
+        write_atomically(Path(args.json), (json.dumps(result, indent=1) + '\n').encode())
+    if args.subject == 'language':
+        print(json.dumps(result, indent=1))
+    else:
+        from ris_ros.evaluation.bench import format_bench
+        print(format_bench(result))
+    return 0
+
+
+def _language(args: argparse.Namespace) -> dict[str, Any]:
+    from ris_ros.evaluation.bench_language import run_language_bench
+    return {'subject': 'language', **run_language_bench(args.repeats)}
+
+
+def _method(args: argparse.Namespace) -> dict[str, Any]:
+    from ris_ros.cli.eval import method_settings
+    from ris_ros.evaluation.bench import BenchImage, run_bench, tabletop_images
+    from ris_ros.evaluation.evaluate import SegmenterSpec
+    settings = method_settings(args.subject, args.rules, args.settings)
+    if args.image is not None:
+        if not args.expression:
+            raise BadInputError('--image needs at least one --expression')
+        images = [BenchImage(read_image(args.image), tuple(args.expression))]
+    else:
+        images = tabletop_images(args.scenes)
+    spec = SegmenterSpec(args.profile, args.subject, args.device, settings)
+    return {'subject': args.subject, 'profile': args.profile, 'device': args.device,
+            'settings': settings, **run_bench(spec, images, args.repeats)}
