@@ -26,5 +26,5 @@ def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | 
 
 def method_settings_class(method: str) -> type | None:
     """Return the settings dataclass of a method; raises BadInputError for an unknown one."""
-    from ris_ros.segmenter import method_settings
-    return method_settings(method)
+    from ris_ros.methods.registry import find_method
+    return find_method(method).settings_class()
