@@ -13,7 +13,7 @@ from ris_ros.types import Grounding, Scene
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ris_ros.methods.settings import MatchSettings
+    from ris_ros.methods.settings import DecisionSettings
 
 # Proposals whose masks as float32 stay below this are kept ready for products, in values.
 READY_VALUES = 1 << 26
@@ -55,7 +55,7 @@ def cosines(features: Tensor, texts: Tensor) -> np.ndarray:
     return product.double().cpu().numpy()
 
 
-def match_probability(cosine: np.ndarray, settings: MatchSettings) -> np.ndarray:
+def match_probability(cosine: np.ndarray, settings: DecisionSettings) -> np.ndarray:
     """Return the probability that a region shows the phrase, from its cosine (logistic)."""
     z = (cosine - settings.match_center) / settings.match_width
     return 1.0 / (1.0 + np.exp(-np.clip(z, -60, 60)))

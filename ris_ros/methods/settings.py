@@ -13,18 +13,26 @@ FUSION_MODES = ('g2l', 'l2g', 'g2l_l2g', 'local', 'global', 'global_local')
 
 
 @dataclass(frozen=True)
-class MatchSettings:
-    """From a cosine to a probability that the region shows what was said (ours)."""
+class DecisionSettings:
+    """From a cosine to a probability, and from probabilities to an outcome (ours)."""
 
     match_center: float = option(0.25, 'cosine of region and phrase at which a match is as '
                                  'likely as not; 0.25 suits ViT-B/16, profiles bring theirs',
                                  source='ours', minimum=-1.0, maximum=1.0)
     match_width: float = option(0.02, 'cosine over which the odds grow by e', source='ours',
                                 minimum=1e-4, maximum=1.0)
+    score_threshold: float = option(0.2, 'below this score nothing matches', source='ours',
+                                    minimum=0.0, maximum=1.0)
+    ambiguity_margin: float = option(0.1, 'with less than this between the best and another '
+                                     'object the command is ambiguous', source='ours',
+                                     minimum=0.0, maximum=1.0)
+    overlap_limit: float = option(0.5, 'masks that share more than this part of the smaller '
+                                  'one are the same object', source='ours', minimum=0.0,
+                                  maximum=1.0)
 
 
 @dataclass(frozen=True)
-class HybridGLSettings(MatchSettings, ProposalSettings):
+class HybridGLSettings(DecisionSettings, ProposalSettings):
     """Everything that can be set in HybridGL."""
 
     rules: str = option('paper', 'scoring as the paper states it or as the released code does',
@@ -98,7 +106,7 @@ class HybridGLSettings(MatchSettings, ProposalSettings):
 
 
 @dataclass(frozen=True)
-class ClipOnlySettings(MatchSettings, ProposalSettings):
+class ClipOnlySettings(DecisionSettings, ProposalSettings):
     """Settings of the baseline that compares masked crops with the sentence."""
 
     view: str = option('crop', 'what CLIP sees of a region', choices=('crop', 'masked_crop',
