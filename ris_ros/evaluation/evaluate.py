@@ -53,8 +53,9 @@ class SegmenterSpec:
     def build(self) -> Predictor:
         """Load the networks.  Raises WeightsError, MissingDependencyError, BadInputError."""
         from ris_ros.segmenter import Segmenter
+        # no scene cache: every image comes once, and a benchmark must not meet its own past
         return Segmenter.from_profile(self.profile, method=self.method, device=self.device,
-                                      settings=dict(self.settings) or None)
+                                      settings=dict(self.settings) or None, scene_cache=0)
 
 
 def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (),

@@ -70,7 +70,8 @@ def _previous(header: Mapping[str, Any], options: RunOptions) -> RecordFile | No
     previous = read_record(options.record)
     differing = sorted(k for k in {*header, *previous.header}
                        if header.get(k) != previous.header.get(k))
-    if previous.ended and not options.reuse:
+    nothing_yet = not previous.records and not previous.problems
+    if nothing_yet or (previous.ended and not options.reuse):
         return None
     if differing:
         raise BadInputError(f'{options.record} belongs to another run ({", ".join(differing)} '

@@ -1,0 +1,138 @@
+"""Evaluate every method on the tabletop's test split and fill the table in the README.
+
+Run by `scripts/leaderboard`.  Numbers go from `ris eval --json` through docs/leaderboard/*.json
+into the table between the two marks; none is typed by hand.
+"""
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ris_ros.datasets.files import write_atomically
+from ris_ros.evaluation.document import percent, read_document
+from ris_ros.types import BadInputError, RisError
+
+START, END = '<!-- leaderboard -->', '<!-- /leaderboard -->'
+FOLDER = Path('docs/leaderboard')
+RECORDS = Path('runs/leaderboard')   # per-sample records, so that a stopped run continues
+SCENES = 200
+TAGS = ('attribute', 'position', 'relation', 'size')
+HEAD = ('method', 'mIoU', '95 %', 'oIoU', 'P@0.5', 'P@0.9', *TAGS, 'best proposal',
+        'absent P / R', 'ambiguous R', 'first / further, ms')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate, then fill the README.  Exit code 1 if a method could not be evaluated."""
+    parser = argparse.ArgumentParser(prog='scripts/leaderboard',
+                                     description=(__doc__ or '').partition('\n')[0])
+    parser.add_argument('--root', type=Path, default=Path(), help="the project's folder")
+    parser.add_argument('--methods', nargs='+', help='only these (default: all there are)')
+    parser.add_argument('--scenes', type=int, default=SCENES)
+    parser.add_argument('--workers', type=int, default=0)
+    parser.add_argument('--table-only', action='store_true',
+                        help='fill the README from the JSON files that are there')
+    args = parser.parse_args(argv)
+    failed = []
+    try:
+        if not args.table_only:
+            failed = [m for m in _methods(args.methods) if not _evaluate(m, args)]
+        fill(args.root / 'README.md', table(read_results(args.root / FOLDER)))
+    except BadInputError as error:
+        print(f'leaderboard: {error}', file=sys.stderr)
+        return 2
+    except RisError as error:
+        print(f'leaderboard: {error}', file=sys.stderr)
+        return 1
+    if failed:
+        print(f'leaderboard: not evaluated: {", ".join(failed)}', file=sys.stderr)
+    return int(bool(failed))
+
+
+def _methods(wanted: Sequence[str] | None) -> list[str]:
+    from ris_ros.methods.registry import find_method, methods
+    if wanted:
+        return [find_method(name).name for name in wanted]
+    return sorted(methods())
+
+
+def _evaluate(method: str, args: argparse.Namespace) -> bool:
+    """Run `ris eval` for one method; its own messages say what went wrong."""
+    command = [sys.executable, '-m', 'ris_ros.cli.main', 'eval', 'tabletop', '--split', 'test',
+               '--profile', 'tabletop', '--method', method, '--scenes', str(args.scenes),
+               '--workers', str(args.workers),
+               '--json', str((args.root / FOLDER / f'{method}.json').resolve()),
+               '--record', str((args.root / RECORDS / f'{method}.samples.jsonl').resolve())]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """Return all results of a folder, best mIoU first.
+
+    Raises BadInputError when there is none, or when they are not over the same sentences.
+    """
+    results = [read_document(path) for path in sorted(folder.glob('*.json'))]
+    if not results:
+        raise BadInputError(f'{folder} holds no result; run scripts/leaderboard')
+    if len({tuple(sorted(r['samples']['key'])) for r in results}) > 1:
+        counts = ', '.join(f'{r["method"]}: {r["n"]}' for r in results)
+        raise BadInputError(f'the results in {folder} are over different sentences ({counts}); '
+                            'run scripts/leaderboard again for all')
+    return sorted(results, key=lambda r: (-(r['miou'] or 0), r['method']))
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the Markdown table with its caption; shares in percent."""
+    rows = [HEAD, tuple('---' if k == 0 else '---:' for k in range(len(HEAD))),
+            *(_row(r) for r in results)]
+    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+    first = results[0]
+    caption = (
+        f'{first["n"]} answerable sentences (and {first["n_absent"]} about absent, '
+        f'{first["n_ambiguous"]} about ambiguous objects) in {first["n_images"]} scenes of the '
+        f'simulated tabletop\'s {first["split"]} split, profile `{first["profile"]}`. Shares '
+        'in percent, intervals by bootstrap over scenes, latencies are medians on two shared '
+        'CPU cores. Made by `scripts/leaderboard` from `docs/leaderboard/*.json`.')
+    return '\n'.join([*lines, '', caption])
+
+
+def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
+    pair = result['intervals']['miou']
+    tags = [percent(result['by_tag'][t]['miou']) if t in result['by_tag'] else '-' for t in TAGS]
+    absent, ambiguous = (result['decisions'][k] for k in ('absent', 'ambiguous'))
+    latency = result['latency_ms']
+    first, further = (f'{latency[k]["p50"]:.0f}' if latency[k] else '-'
+                      for k in ('first', 'ground'))
+    return (f'`{result["method"]}`', f'**{percent(result["miou"])}**',
+            '-' if pair is None else f'{100 * pair[0]:.1f} to {100 * pair[1]:.1f}',
+            percent(result['oiou']), percent(result['p@0.5']), percent(result['p@0.9']), *tags,
+            percent(result['oracle_miou']),
+            f'{percent(absent["precision"])} / {percent(absent["recall"])}',
+            percent(ambiguous['recall']), f'{first} / {further}')
+
+
+def fill(path: Path, text: str) -> None:
+    """Put `text` between the marks of a Markdown file.  Raises BadInputError without marks."""
+    try:
+        page = path.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        raise BadInputError(f'{path} is missing') from None
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise BadInputError(f'{path} needs the marks {START} and {END}')
+    write_atomically(path, f'{before}{START}\n{text}\n{END}{after}'.encode())
+
+
+def filled(path: Path) -> str | None:
+    """Return what stands between the marks of a Markdown file, None without marks."""
+    _, start, rest = path.read_text(encoding='utf-8').partition(START)
+    text, end, _ = rest.partition(END)
+    return text.strip('\n') if start and end else None
+
+
+if __name__ == '__main__':
+    sys.exit(main())
