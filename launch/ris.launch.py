@@ -5,12 +5,13 @@ ros2 launch ris_ros ris.launch.py --show-args
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
+
+from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory('ris_ros'))
 

@@ -1,0 +1,165 @@
+"""The package installs as ROS 2 expects it, and its files say the same thing."""
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command, **more):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                          timeout=120, **more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """Install into a fresh environment as pip does, without the libraries."""
+    source, prefix = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('prefix')
+    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'package.xml', 'README.md',
+                 'MANIFEST.in', 'ris_ros', 'resource', 'launch', 'config', 'scripts'):
+        # Links, for the weights are large; pip copies what it needs.
+        (source / name).symlink_to(ROOT / name)
+    pip = (sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet')
+    run(*pip, 'wheel', '--no-deps', '--no-build-isolation', '-w', source / 'dist', source)
+    (wheel,) = (source / 'dist').glob('*.whl')
+    run(sys.executable, '-m', 'venv', '--without-pip', prefix)
+    run(*pip, '--python', prefix / 'bin' / 'python', 'install', '--no-deps', wheel)
+    return prefix
+
+
+def test_layout_of_an_installation(installed):
+    marker = installed / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'ris_ros'
+    assert marker.is_file()
+    share = installed / 'share' / 'ris_ros'
+    for name in ('package.xml', 'launch/ris.launch.py', 'launch/demo.launch.py',
+                 'config/ris.yaml', 'config/fastdds_local.xml'):
+        assert (share / name).is_file(), name
+    for name in ('ris_node', 'tabletop_camera', 'commander'):
+        assert os.access(installed / 'lib' / 'ris_ros' / name, os.X_OK), name
+    for name in ('ris', 'ris_node'):
+        assert os.access(installed / 'bin' / name, os.X_OK), name
+
+
+def test_every_file_of_the_package_is_installed(installed):
+    (package,) = installed.glob('lib/python*/site-packages/ris_ros')
+    wanted = {path.relative_to(ROOT / 'ris_ros') for path in (ROOT / 'ris_ros').rglob('*')
+              if path.is_file() and '__pycache__' not in path.parts}
+    assert not {str(path) for path in wanted if not (package / path).is_file()}
+
+
+def test_entry_points_name_what_exists(installed):
+    (info,) = installed.glob('lib/python*/site-packages/ris_ros-*.dist-info/entry_points.txt')
+    parser = configparser.ConfigParser()
+    parser.read(info)
+    assert set(parser['ris_ros.methods']) >= {'hybridgl', 'clip_only'}
+    for section in parser.sections():
+        for location in parser[section].values():
+            module, _, name = location.partition(':')
+            path = ROOT / (module.replace('.', '/') + '.py')
+            tree = ast.parse(path.read_text())
+            names = {node.name for node in tree.body
+                     if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+            assert name in names, location
+
+
+def test_installed_command_runs(installed):
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(
+        entry for entry in sys.path if 'site-packages' in entry)}
+    assert 'ris_ros' in run(installed / 'bin' / 'ris', '--version', env=environment,
+                            cwd=installed)
+
+
+def test_package_xml():
+    package = ET.parse(ROOT / 'package.xml').getroot()
+    assert package.get('format') == '3' and package.findtext('name') == 'ris_ros'
+    assert package.findtext('license') == 'Apache-2.0'
+    assert package.findtext('export/build_type') == 'ament_python'
+    from ris_ros import __version__
+    assert package.findtext('version') == __version__
+
+
+def test_package_xml_names_every_ros_import():
+    declared = {element.text for element in ET.parse(ROOT / 'package.xml').getroot()
+                if element.tag.endswith('depend')}
+    used = set()
+    for path in (ROOT / 'ris_ros' / 'nodes').glob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                used.add(node.module.split('.')[0])
+            elif isinstance(node, ast.Import):
+                used |= {alias.name.split('.')[0] for alias in node.names}
+    ros = {name for name in used if name == 'rclpy' or name.endswith(
+        ('_msgs', '_srvs', '_interfaces'))}
+    assert ros and ros <= declared
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'launch').glob('*.launch.py')),
+                         ids=lambda path: path.name)
+def test_launch_files(path):
+    tree = ast.parse(path.read_text())
+    compile(tree, str(path), 'exec')
+    (arguments,) = [ast.literal_eval(_plain(node.value)) for node in tree.body
+                    if isinstance(node, ast.Assign) and node.targets[0].id == 'ARGUMENTS']
+    assert all(len(entry) == 3 and entry[2] for entry in arguments)
+    names = [entry[0] for entry in arguments]
+    assert len(names) == len(set(names))
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ['generate_launch_description']
+
+
+def _plain(value):
+    """Replace computed defaults by a text, so that the table can be read as a literal."""
+    class Replace(ast.NodeTransformer):
+        def visit_Call(self, node):
+            return ast.Constant('computed')
+    return Replace().visit(value)
+
+
+def test_launch_arguments_fit_the_parameters():
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    yaml = pytest.importorskip('yaml')
+    from ris_ros.nodes.parameters import parameter_table
+    known = {spec.name: spec.info for spec in parameter_table()}
+    given = yaml.safe_load((ROOT / 'config' / 'ris.yaml').read_text())['/**']['ros__parameters']
+    flat = {}
+    for name, value in given.items():
+        flat.update({f'{name}.{inner}': deep for inner, deep in value.items()}
+                    if isinstance(value, dict) else {name: value})
+    from ris_ros.settings import check
+    for name, value in flat.items():
+        assert check(known[name], value) == value
+        assert known[name].default == value, f'{name}: the file shows another default'
+
+
+def test_launch_description_with_the_real_launch():
+    pytest.importorskip('launch_ros', reason='launch is not on the package index')
+    import launch
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+    description = get_launch_description_from_python_launch_file(
+        str(ROOT / 'launch' / 'ris.launch.py'))
+    assert isinstance(description, launch.LaunchDescription)
+
+
+def test_scripts_are_valid_and_executable():
+    for name in ('scripts/demo', 'scripts/test', '.ci/run'):
+        assert os.access(ROOT / name, os.X_OK)
+        run('bash', '-n', ROOT / name)
+    run('bash', '-n', ROOT / 'scripts' / 'setup_env.sh')
+
+
+def test_requirements_of_the_scripts():
+    lines = run(sys.executable, ROOT / 'scripts' / 'requirements.py', '--without', 'torch',
+                'models,ros').splitlines()
+    assert not any(line.startswith('torch=') for line in lines)
+    assert any(line.startswith('torchvision=') for line in lines)
+    assert any(line.startswith('ros-rclpy[fastrtps]') for line in lines)
