@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument('--scenes', type=int, help='only the first so many scenes or images')
     what.add_argument('--strict', action='store_true',
                       help='stop at the first entry that cannot be used')
+    what.add_argument('--leakage', action='store_true',
+                      help='only report the pictures that training and test splits share')
     how = parser.add_argument_group('what with')
     how.add_argument('--method', default='hybridgl', help='see `ris methods`')
     how.add_argument('--profile', default='tabletop', help='tabletop, paper or robot')
@@ -83,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args)
     if args.dataset is None:
         raise BadInputError(f'name a data set ({", ".join(DATASETS)}) or use --compare A B')
+    if args.leakage:
+        return _leakage(args)
     for name in ('limit', 'scenes'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -121,6 +125,14 @@ def _deliver(args: argparse.Namespace, document: dict[str, Any]) -> None:
     if args.json:
         write_document(Path(args.json), document)
     print(format_table(document))
+
+
+def _leakage(args: argparse.Namespace) -> int:
+    from ris_ros.datasets.leakage import leakage_report
+    if args.root is None:
+        raise BadInputError('--leakage needs --root, the folder that holds refcoco and the others')
+    print(json.dumps(leakage_report(args.root), indent=1))
+    return 0
 
 
 def _compare(args: argparse.Namespace) -> int:
