@@ -138,8 +138,9 @@ CLOTHES = words('shirt jacket coat hat dress suit shorts jeans pants trousers sk
                 't-shirt tshirt blouse outfit clothes clothing jersey costume gloves sandals')
 COMMON_ADJECTIVES = words('small big large tiny little huge tall short long wide round square '
                           'flat empty full new old clean dirty open closed other wooden plastic')
-IMAGE_NOUNS = words('image picture photo photograph frame scene view screen shot row line group '
-                    'table tabletop desk shelf room')
+IMAGE_NOUNS = words('image picture photo photograph frame scene view screen shot')
+# Things that fill the view: "the middle of the table" is a place, "left of the table" is not.
+GROUNDS = words('row line group table tabletop desk shelf room pile stack')
 
 # -- places -----------------------------------------------------------------------------
 VERTICAL: Mapping[str, str] = {
@@ -198,12 +199,12 @@ ABSOLUTE = re.compile(
     rf'{_GAP}(?:all the way |over |furthest |farthest |closest |nearest |most )*'
     rf'{_IN_FRONT} (?:the |your |my |its )?(?:far |extreme |very |most |exact |dead |absolute )?'
     rf'(?P<place>{_PLACE})'
-    r'(?: ?- ?| )?(?:most)?(?: hand)?(?: (?:side|corner|part|half|edge|end|area|section|region'
-    r'|portion|third))?'
-    r'(?P<scene> of (?:the |this |my )?(?:whole |entire )?' + _any(' '.join(IMAGE_NOUNS)) + r')?'
-    r'(?= |$)(?! of)')
+    r'(?: ?- ?| )?(?:most)?(?: hand)?(?P<part> (?:side|corner|part|half|edge|end|area|section'
+    r'|region|portion|third))?'
+    r'(?P<scene> of (?:the |this |my )?(?:whole |entire )?(?:' + _any(' '.join(IMAGE_NOUNS))
+    + r'|(?P<ground>' + _any(' '.join(GROUNDS)) + r')))?(?= |$)(?! of)')
 ELSEWHERE = re.compile(
-    rf'{_GAP}{_IN_FRONT} (?:the |a )?(?:far |very |other )?'
+    rf'{_GAP}(?:on|at|in|from|by) (?:the |a )?(?:far |very |other )?'
     r'(?:corner|front|back|background|foreground|rear|distance|side|edge|end|other side)'
     r'(?: of (?:the |this )?' + _any(' '.join(IMAGE_NOUNS)) + r')?(?= |$)(?! of)')
 # Words between a noun and the place it has: "the ball that is lying on the floor".
@@ -236,3 +237,27 @@ PEOPLE = words('man woman boy girl child kid person lady guy waiter customer doc
 # Verbs that take their object somewhere: a plain "to" names the goal.
 DISPLACING_VERBS = words('move push drag bring carry transfer take shift transport deliver pull '
                          'roll relocate send slide shove return pass throw toss lift raise')
+SUPERLATIVES = words('biggest largest smallest tallest shortest longest widest darkest lightest '
+                     'closest nearest furthest farthest highest lowest thinnest tiniest oldest '
+                     'youngest brightest cleanest heaviest leftmost rightmost bigger smaller '
+                     'larger taller shorter longer')
+# "one of the mugs", "the smallest of the boxes": the noun stands behind "of".
+PARTITIVES = SUPERLATIVES | words('one all both each any some none most half either neither '
+                                  'rest first second third last many several few')
+# What cannot be the noun of a phrase that the tagger found none in.
+NO_HEADS = (DETERMINERS | PLACE_WORDS | COLOURS | ORDINALS | NUMBERS | COMMON_ADJECTIVES
+            | OTHER_PLACES | SUPERLATIVES)
+# Verbs with a preposition of their own; ambiguous words before any other preposition are nouns.
+PREPOSITIONAL_VERBS: Mapping[str, frozenset[str]] = {
+    'look': words('at for in under behind inside on over around toward towards'),
+    'point': words('at to toward towards'), 'search': words('for'), 'reach': words('for to'),
+    'aim': words('at for'), 'focus': words('on'), 'zoom': words('in on to'),
+    'turn': words('to toward towards around'), 'travel': words('to toward towards'),
+    'drive': words('to toward towards behind around into'),
+    'walk': words('to toward towards over'),
+    'run': words('to toward towards over'), 'fly': words('to toward towards over'),
+    'roll': words('to toward towards'), 'head': words('to toward towards for over'),
+    'step': words('to toward towards over'), 'park': words('next beside near at behind in by'),
+    'stand': words('next beside near at behind in by'), 'return': words('to'),
+    'wait': words('by at near for beside next'), 'watch': words('for'), 'check': words('on out'),
+}

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 NOMINAL = frozenset({'NOUN', 'PROPN'})
 # Words that end a noun phrase wherever they stand.
-_CLOSED = lex.words('and or but , ; : . ! ? ( ) that which who whom whose is are was were be has '
-                    'have than to of from with without into onto upon at by for in on behind '
-                    'beside besides between beneath underneath under above below over near inside '
-                    'within against through toward towards where while as if please then')
+_CLOSED = lex.words(
+    'and or but nor , ; : . ! ? ( ) that which who whom whose where while as if please then is '
+    'are was were be has have than to of from with without into onto upon at by for in on off '
+    'behind beside besides between beneath underneath under above below over near inside within '
+    'against through toward towards around along across beyond atop opposite')
 # ... unless the phrase has only begun: "the front door", "the inside pocket".
-_INNER = lex.words('front back top bottom left right middle center near far inside outside upper '
-                   'lower under over above below')
+_INNER = lex.words('front back near far inside outside upper lower under over above below')
 
 
 @dataclass(frozen=True)
@@ -79,127 +79,177 @@ def noun_phrase(s: Sentence, start: int, stop: int) -> NounPhrase | None:
     """Return the base noun phrase that begins at `start`, or None where none does.
 
     "the small green bottle", "two red chairs", "partially damaged car", "the man's hat",
-    "red and white mug", "the left" (no head).
+    "red and white mug", "the smallest of the three boxes", "the left" (no head).
     """
-    end, head = start, None
-    certain = False  # a determiner, number or adjective came: a noun must follow
-    i = start
-    while i < stop:
-        word, pos = s.low[i], s.pos[i]
-        after = s.word(i + 1) if i + 1 < stop else ''
-        if word == "'s" and s.tag[i] == 'POS' and head is not None and after:
-            head, certain = None, True
-        elif (word == '-' and i > start and after) or (
-                head is None and word in ('and', ',') and _more_adjectives(s, start, i, stop)):
-            pass
-        elif word in lex.PLACE_WORDS or word in _INNER:
-            if head is not None and not _noun_follows(s, i + 1, stop):
-                break
-            if not _place_inside(s, i, stop, certain):
-                break
-        elif word in _CLOSED:
-            break
-        elif word in lex.DETERMINERS:
-            if head is not None or (word in ('that', 'which') and i > start):
-                break
-            certain = word not in ('that', 'which') or certain
-        elif word in lex.RECEIVERS | lex.BARE_PRONOUNS or pos in ('PRON', 'AUX'):
-            if not (certain and head is None and pos != 'PRON'):
-                if pos == 'PRON' and s.tag[i] == 'PRP$' and head is None:
-                    certain = True
-                    end = i + 1
-                    i += 1
-                    continue
-                if not (word == 'can' and head is None):
-                    break
-            head = i
-        elif word in lex.NUMBERS or pos == 'NUM' or word in lex.ORDINALS:
-            if head is not None and pos == 'NUM' and word in lex.NUMBERS:
-                break
-            certain = True
-        elif head is not None and not _extends(s, i, stop):
-            break
-        elif _is_noun(s, i, stop, certain):
-            head = i
-        elif pos == 'ADJ' or s.tag[i] in ('VBN', 'VBG', 'VBD'):
-            certain = True
-        elif pos == 'ADV':
-            if not _noun_follows(s, i + 1, stop):
-                break
-        elif pos in ('INTJ', 'SYM', 'PUNCT', 'ADP', 'PART', 'SCONJ', 'CCONJ'):
-            break
-        else:
-            head = i
-        end = i + 1
-        i += 1
-    return _finished(s, start, end, head)
+    phrase = _Reader(s, start, stop).read()
+    if phrase is None or s.word(phrase.end) != 'of' or phrase.end + 1 >= stop:
+        return phrase
+    last = s.low[phrase.end - 1]
+    partitive = last in lex.PARTITIVES or (phrase.head is None and s.tag[phrase.end - 1] in (
+        'JJS', 'JJR', 'CD', 'DT')) or last in lex.NUMBERS
+    inner = _Reader(s, phrase.end + 1, stop).read() if partitive else None
+    if inner is None or inner.head is None:
+        return phrase
+    return NounPhrase(start, inner.end, inner.head)
 
 
-def _finished(s: Sentence, start: int, end: int, head: int | None) -> NounPhrase | None:
-    """Give a phrase without a recognised noun its last word as head, if it can be one."""
-    while end > start and s.low[end - 1] in ('and', ',', '-'):
-        end -= 1
-    if end == start:
-        return None
-    if head is None:
-        last = end - 1
-        loose = (lex.DETERMINERS | lex.PLACE_WORDS | lex.COLOURS | lex.ORDINALS | lex.NUMBERS
-                 | lex.COMMON_ADJECTIVES | lex.OTHER_PLACES)
-        if s.low[last] == 'orange' and last > start:
-            head = last  # "the orange": with an article in front, the fruit
-        elif (s.low[last] not in loose and s.pos[last] in ('ADJ', 'VERB', 'ADV', 'X')
-                and s.low[start] in lex.DETERMINERS and s.tag[last] not in ('JJR', 'JJS')):
-            head = last
-        if head is None and all(w in lex.DETERMINERS for w in s.low[start:end]):
-            return None
-    return NounPhrase(start, end if head is None else head + 1, head)
+class _Reader:
+    """One pass over the words of a noun phrase."""
 
+    def __init__(self, s: Sentence, start: int, stop: int) -> None:
+        self.s, self.start, self.stop = s, start, stop
+        self.head: int | None = None
+        self.certain = False  # an article, number or adjective came: a noun must follow
 
-def _noun_follows(s: Sentence, i: int, stop: int) -> bool:
-    """Whether a noun comes before anything that ends the phrase."""
-    while i < stop:
-        word = s.low[i]
-        if word in _CLOSED or word in lex.DETERMINERS or s.pos[i] in ('PRON', 'AUX', 'ADP'):
-            return False
-        if (word in lex.PLACE_WORDS or s.pos[i] in ('ADJ', 'ADV', 'NUM') or word == '-'
-                or s.tag[i] in ('VBN', 'VBG')):
+    def read(self) -> NounPhrase | None:
+        i = self.start
+        while i < self.stop and self._takes(i):
             i += 1
-            continue
-        return s.pos[i] in NOMINAL or (s.pos[i] == 'VERB' and s.tag[i] in ('VB', 'VBP'))
-    return False
+        return self._finished(i)
 
+    def _takes(self, i: int) -> bool:
+        """Whether word `i` belongs to the phrase; notes what it makes known."""
+        s, word, pos = self.s, self.s.low[i], self.s.pos[i]
+        after = s.word(i + 1) if i + 1 < self.stop else ''
+        if word in ("'s", "'") and s.tag[i] == 'POS' and self.head is not None and after:
+            self.head, self.certain = None, True
+            return True
+        if word == '-':
+            return i > self.start and after != ''
+        if word in ('and', ','):
+            return self.head is None and self._more_adjectives(i)
+        if word in ('one', 'ones') and (self.certain or after in ('', *_CLOSED)) and (
+                not self._noun_follows(i + 1)):
+            return self._head_is(i)
+        if word in lex.PLACE_WORDS or word in _INNER:
+            return self._takes_place(i, word, after)
+        if word in lex.DETERMINERS and self._takes_determiner(i, word):
+            return True
+        if word in _CLOSED:
+            return False
+        if s.tag[i] == 'PRP$':
+            return self._makes_certain() if self.head is None else False
+        if word in lex.BARE_PRONOUNS or pos in ('PRON', 'AUX'):
+            return word == 'can' and self._can_is_a_noun(i, after) and self._head_is(i)
+        if word in lex.NUMBERS or pos == 'NUM' or word in lex.ORDINALS:
+            return self._makes_certain() if self.head is None or pos == 'NUM' else False
+        if self.head is not None:
+            return self._extends(i) and self._head_is(i)
+        return self._takes_content(i, pos)
 
-def _place_inside(s: Sentence, i: int, stop: int, certain: bool) -> bool:
-    """"left laptop", "the top one", "the left": the place word belongs to the phrase."""
-    if s.word(i + 1) in ('of', 'from') and not certain:
+    def _takes_content(self, i: int, pos: str) -> bool:
+        s = self.s
+        if self._is_noun(i):
+            return self._head_is(i)
+        if pos == 'ADJ' or s.tag[i] in ('VBN', 'VBG', 'VBD', 'JJ', 'JJR', 'JJS'):
+            return self._makes_certain()
+        if pos == 'ADV':
+            return self._noun_follows(i + 1)
+        if pos in ('INTJ', 'SYM', 'PUNCT', 'ADP', 'PART', 'SCONJ', 'CCONJ') and not self.certain:
+            return False
+        return pos not in ('PUNCT', 'SYM', 'CCONJ', 'PART') and self._head_is(i)
+
+    def _head_is(self, i: int) -> bool:
+        self.head = i
+        return True
+
+    def _makes_certain(self) -> bool:
+        self.certain = True
+        return True
+
+    def _takes_determiner(self, i: int, word: str) -> bool:
+        if self.head is not None:
+            return False
+        if word in ('that', 'this', 'these', 'those', 'which') and not self._noun_follows(i + 1):
+            return False
+        return self._makes_certain()
+
+    def _takes_place(self, i: int, word: str, after: str) -> bool:
+        """"left laptop", "the top one", "the left": the place word belongs to the phrase."""
+        follows = self._noun_follows(i + 1)
+        if self.head is not None or follows or word not in lex.PLACE_WORDS:
+            return follows
+        return self.certain or after not in ('of', 'from')
+
+    def _can_is_a_noun(self, i: int, after: str) -> bool:
+        begun = self.certain or self.head is not None or i == self.start
+        return begun and after not in ('you', 'i', 'we', 'be')
+
+    def _noun_follows(self, i: int) -> bool:
+        """Whether a noun comes before anything that ends the phrase."""
+        s = self.s
+        while i < self.stop:
+            word = s.low[i]
+            if word == 'can' and i > self.start:
+                return True
+            if word in ('one', 'ones'):
+                return True
+            if word in _CLOSED or word in lex.DETERMINERS or s.pos[i] in ('PRON', 'AUX', 'ADP'):
+                return False
+            if s.pos[i] in NOMINAL or (s.pos[i] == 'VERB' and s.tag[i] in ('VB', 'VBP')):
+                return True
+            if not (word in lex.PLACE_WORDS or s.pos[i] in ('ADJ', 'ADV', 'NUM') or word == '-'
+                    or s.tag[i] in ('VBN', 'VBG')):
+                return False
+            i += 1
         return False
-    if _noun_follows(s, i + 1, stop) or certain:
-        return True
-    return s.low[i] in lex.PLACE_WORDS
 
+    def _more_adjectives(self, i: int) -> bool:
+        """"red and white mug", "small , red mug": adjectives on both sides, then a noun."""
+        s = self.s
+        before, after = i - 1, i + 1
+        while s.word(before) == '-':
+            before -= 1
+        while s.word(after) == '-':
+            after += 1
+        if before < self.start or after >= self.stop:
+            return False
+        return self._is_adjective(before) and self._is_adjective(after) and (
+            self._noun_follows(after + 1))
 
-def _more_adjectives(s: Sentence, start: int, i: int, stop: int) -> bool:
-    """"red and white mug", "small , red mug": adjectives on both sides, then a noun."""
-    before = i - 1 >= start and (s.pos[i - 1] in ('ADJ', 'VERB') or s.low[i - 1] in lex.COLOURS)
-    after = i + 1 < stop and (s.pos[i + 1] == 'ADJ' or s.low[i + 1] in lex.COLOURS)
-    return before and after and _noun_follows(s, i + 1, stop)
+    def _is_adjective(self, i: int) -> bool:
+        return self.s.pos[i] in ('ADJ', 'VERB') or self.s.low[i] in lex.COLOURS
 
+    def _extends(self, i: int) -> bool:
+        """Whether word `i`, behind a noun, makes a compound with it: "coffee mug"."""
+        s = self.s
+        if s.pos[i] in NOMINAL or s.pos[i] == 'X':
+            return True
+        if s.pos[i] == 'ADJ':
+            return self._noun_follows(i + 1)
+        # A base form cannot be a verb here: "the coffee grind" is a noun phrase.
+        return s.tag[i] in ('VB', 'VBP') and s.low[i] not in lex.VERBS - lex.AMBIGUOUS_VERBS
 
-def _extends(s: Sentence, i: int, stop: int) -> bool:
-    """Whether word `i`, behind a noun, makes a compound with it: "coffee mug"."""
-    if s.low[i] == '-':
-        return True
-    if s.pos[i] in NOMINAL or s.pos[i] == 'X':
-        return True
-    if s.pos[i] in ('ADJ', 'NUM') and _noun_follows(s, i + 1, stop):
-        return s.pos[i] == 'ADJ'
-    # A base form cannot be a verb here: "the coffee grind" is a noun phrase.
-    return s.tag[i] in ('VB', 'VBP') and s.low[i] not in lex.VERBS - lex.AMBIGUOUS_VERBS
+    def _is_noun(self, i: int) -> bool:
+        s, word = self.s, self.s.low[i]
+        if word in lex.SUPERLATIVES:
+            return False
+        if s.pos[i] in NOMINAL:
+            colour = word in lex.COLOURS and (
+                self._noun_follows(i + 1) or (self.certain and word != 'orange'))
+            return not colour
+        if s.pos[i] == 'VERB' and s.tag[i] in ('VB', 'VBP'):
+            return self.certain or i + 1 == self.stop
+        return False
 
+    def _finished(self, end: int) -> NounPhrase | None:
+        """Give a phrase without a recognised noun its last word as head, if it can be one."""
+        s, head = self.s, self.head
+        while end > self.start and s.low[end - 1] in ('and', ',', '-'):
+            end -= 1
+        if end == self.start:
+            return None
+        last = end - 1
+        if head is None and last > self.start and (
+                s.low[last] == 'orange' or self._unknown_noun(last)):
+            head = last
+        if head is None and all(w in lex.DETERMINERS for w in s.low[self.start:end]):
+            return None
+        return NounPhrase(self.start, end if head is None else head + 1, head)
 
-def _is_noun(s: Sentence, i: int, stop: int, certain: bool) -> bool:
-    if s.pos[i] in NOMINAL or s.low[i] in ('one', 'ones'):
-        return not (s.low[i] in lex.COLOURS and _noun_follows(s, i + 1, stop))
-    if s.pos[i] == 'VERB' and s.tag[i] in ('VB', 'VBP'):
-        return certain or i + 1 == stop
-    return False
+    def _unknown_noun(self, last: int) -> bool:
+        """"the frobnic": behind an article even a word tagged otherwise is the noun."""
+        s = self.s
+        return (s.low[last] not in lex.NO_HEADS and s.tag[last] not in ('JJR', 'JJS')
+                and s.pos[last] in ('ADJ', 'VERB', 'ADV', 'X')
+                and s.low[self.start] in lex.DETERMINERS)

@@ -80,7 +80,8 @@ def _absolute(s: Sentence, i: int, stop: int) -> Place | None:
     found = lex.ABSOLUTE.match(s.text, s.offset(i))
     if found is not None:
         end = s.token_after(found.end() + 1)
-        if end <= stop and not _inner_noun(s, found, end, stop):
+        beside = found['ground'] and not found['part'] and found['place'] in lex.HORIZONTAL
+        if end <= stop and not beside and not _inner_noun(s, found, end, stop):
             return Place(i, end, 'position', position_of(found['place']))
     found = lex.ELSEWHERE.match(s.text, s.offset(i))
     if found is not None:

@@ -45,15 +45,15 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
     if phrase is None:
         return None
     found = Found(phrase, phrase.end)
-    at, own, linked = phrase.end, True, False
+    at, own, linked, negated = phrase.end, True, False, False
     while at < stop:
         word = s.low[at]
         place = None if at in skip else place_at(s, at, stop)
         if place is not None:
             found.places.append(place)
-            found.own.append(own)
+            found.own.append(own and not negated)
             found.linked.append(linked)
-            at, linked = place.end, False
+            at, linked, negated = place.end, False, False
             own = own and not place.objects
         elif word in ('and', 'or', ',', 'but'):
             after = _after_link(s, at, stop)
@@ -61,6 +61,7 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
                 break
             own, at = True, after
         else:
+            negated = negated or word in ('not', "n't", 'never')
             linked = linked or word in _RELATIVE or s.tag[at] in ('VBG', 'VBN', 'VBZ')
             at = _step(s, at, stop, found, own)
         found.end = at
@@ -163,7 +164,8 @@ def target_of(s: Sentence, found: Found, skip: frozenset[int]) -> Target:
 
 
 def _attributes(s: Sentence, found: Found) -> tuple[str, ...]:
-    skipped = lex.PLACE_WORDS | lex.DETERMINERS | lex.ORDINALS | lex.NUMBERS | lex.OTHER_PLACES
+    skipped = (lex.words('most hand side') | lex.PLACE_WORDS | lex.DETERMINERS | lex.ORDINALS
+               | lex.NUMBERS | lex.OTHER_PLACES)
     inside = [i for i in range(found.phrase.start, found.phrase.end) if i != found.phrase.head
               and s.low[i] not in skipped
               and (s.pos[i] == 'ADJ' or s.tag[i] in ('VBN', 'VBG') or s.low[i] in lex.COLOURS

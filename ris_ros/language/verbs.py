@@ -48,7 +48,8 @@ def find_action(s: Sentence) -> Action:
                       r'(?: a look at)?(?= )').match(s.text, s.offset(start))
     said = wish or have
     if said:
-        return Action(said['verb'], said['verb'], s.token_after(said.end() + 1), stop)
+        name = 'want' if said['verb'] in ('like', 'love', 'prefer') else said['verb']
+        return Action(name, name, s.token_after(said.end() + 1), stop)
     return Action(None, None, begin, stop)
 
 
@@ -105,8 +106,12 @@ def _is_verb(s: Sentence, i: int, stop: int) -> bool:
             return True
         if after in lex.PARTICLES.get(base, ()) and s.word(i + 2) in lex.DETERMINERS:
             return True
-        if after in lex.VERB_PREPOSITIONS | lex.VERB_ADVERBS:
-            return tagged or base in ('look', 'point', 'drive', 'walk', 'zoom', 'aim', 'turn')
+        if after in lex.PREPOSITIONAL_VERBS.get(base, ()):
+            return tagged or after in ('at', 'to', 'for', 'towards', 'toward')
+        if after in lex.VERB_PREPOSITIONS:
+            return tagged and base in lex.MOTION_VERBS
+        if after in lex.VERB_ADVERBS:
+            return tagged
         return tagged and after != ''
     if after in lex.DETERMINERS | lex.RECEIVERS and s.pos[i] not in ('ADP', 'DET', 'ADV', 'PRON'):
         return True
