@@ -68,7 +68,10 @@ class ClipOnly:
             taps = sampling.Taps(image.shape[:2], (clip.image_size,) * 2, self.device)
             return sampling.composite(taps, base, fill, masks)
         grow = boxes[:, 2:] * self.settings.margin
-        around = torch.cat([boxes[:, :2] - grow, boxes[:, 2:] + 2 * grow], dim=1)
+        limit = boxes.new_tensor([image.shape[1], image.shape[0]])
+        low = (boxes[:, :2] - grow).clamp(min=0)
+        high = torch.minimum(boxes[:, :2] + boxes[:, 2:] + grow, limit)
+        around = torch.cat([low, high - low], dim=1)
         shown = masks if view == 'masked_crop' else torch.ones_like(masks)
         return sampling.crops(base, shown, around, clip.image_size, fill)
 
