@@ -143,7 +143,8 @@ def cut_at(found: Found, index: int) -> Found:
 
 def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
     """Indices of the object's whole expression, without dangling words at its end."""
-    least = max([found.phrase.end, *(p.end for p in found.places)])
+    least = max([found.phrase.end, *(p.end for p in found.places),
+                 *(i + 1 for i in found.trailing)])
     end = found.end
     while end > least and s.low[end - 1] in _DANGLING:
         end -= 1

@@ -35,6 +35,8 @@ def cut(doc: Doc, indices: Sequence[int], target: NounPhrase,
                        [t.tag_ for t in tokens])
     root = place[target.head if target.head is not None else target.end - 1]
     for phrase in (target, *objects):
+        if phrase.head is None and phrase.end - phrase.start == 1:  # "left", all by itself
+            pos[root], tags[root] = 'ADJ', 'JJ'
         if phrase.head is None or any(i not in place for i in range(phrase.start, phrase.end)):
             continue
         inside = range(place[phrase.start], place[phrase.end - 1] + 1)
