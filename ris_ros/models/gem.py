@@ -42,7 +42,9 @@ def similarity_map(features: Tensor, text: Tensor, grid: tuple[int, int], size: 
 def min_max(values: Tensor) -> Tensor:
     """Return `values` stretched to [0, 1]; a constant map says nothing and becomes all ones."""
     low, high = values.min(), values.max()
-    return torch.where(high > low, (values - low) / (high - low).clamp(min=1e-30),
+    # Below this the differences are rounding, which must not be stretched to a preference.
+    varies = high - low > 1e-6 * (high.abs() + low.abs())
+    return torch.where(varies, (values - low) / (high - low).clamp(min=1e-30),
                        torch.ones_like(values))
 
 
@@ -60,11 +62,15 @@ def means_inside_and_outside(guidance: Tensor, masks: Tensor, areas: Tensor
                              ) -> tuple[Tensor, Tensor]:
     """Return the mean of a map inside and outside of N masks, two (N,) float32 tensors.
 
-    guidance: (H, W).  masks: (N, H*W) of the map's dtype.  areas: (N,) pixels.
+    guidance: (H, W) float32.  masks: (N, H*W) float32 or bool.  areas: (N,) pixels.
     All masks in one product: the sum outside is the total less the sum inside.  The mean of
     nothing (an empty mask, or the outside of a mask that covers the image) is 0.
     """
-    inside = masks @ guidance.flatten()
+    flat = guidance.flatten()
+    if masks.dtype == torch.bool:  # too many to keep as float32: one chunk at a time
+        inside = torch.cat([part.float() @ flat for part in masks.split(16)])
+    else:
+        inside = masks @ flat
     total, pixels = guidance.sum(), guidance.numel()
     outside = total - inside
     return inside / areas.clamp(min=1), outside / (pixels - areas).clamp(min=1)
