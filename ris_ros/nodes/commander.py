@@ -38,6 +38,7 @@ from ris_ros.nodes.demo_plan import (
     table_lines,
 )
 from ris_ros.nodes.messages import image_to_array, stamp_to_seconds, status_values
+from ris_ros.nodes.ris_node import REFUSED
 from ris_ros.types import RisError
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -55,6 +56,7 @@ class Commander(Node):
         self._scene = self.create_publisher(String, 'tabletop_camera/scene', QoSProfile(depth=10))
         self.camera: dict[str, Any] = {}
         self.status: dict[str, str] = {}
+        self.status_text = ''
         self.results: dict[str, DiagnosticArray] = {}
         self.arrived: dict[str, float] = {}
         self.outputs: dict[str, Any] = {}
@@ -83,9 +85,14 @@ class Commander(Node):
 
     def wait_for_peers(self) -> None:
         """Wait until the node is active and sees the camera."""
-        self.wait(lambda: self.status.get('state') == 'IDLE', 'activation of ris_node')
+        self.wait(self._node_is_active, 'activation of ris_node')
         self.wait(lambda: self.camera.get('subscribers', 0) >= 1, 'discovery of the camera')
         self.settle(lambda: False, 1.0)  # the other side of each match may come a little later
+
+    def _node_is_active(self) -> bool:
+        if REFUSED in self.status_text:
+            raise RisError(self.status_text)
+        return self.status.get('state') == 'IDLE'
 
     def show(self, seed: int, fresh_s: float) -> None:
         """Let the camera show a scene, and wait until older images no longer count."""
@@ -127,6 +134,7 @@ class Commander(Node):
 
     def _on_status(self, message: DiagnosticArray) -> None:
         self.status = status_values(message.status[0])
+        self.status_text = message.status[0].message
 
     def _on_result(self, message: DiagnosticArray) -> None:
         identity = status_values(message.status[0])['command_id']

@@ -214,5 +214,5 @@ def _point(point: np.ndarray) -> Point:
 
 def _bytes_of(values: np.ndarray) -> array.array:
     data = array.array('B')
-    data.frombytes(np.ascontiguousarray(values).data.cast('B'))
+    data.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return data

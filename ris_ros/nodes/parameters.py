@@ -6,7 +6,7 @@ next command on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -131,18 +131,23 @@ class ParameterSpec:
     read_only: bool
 
 
-def parameter_table(method: str | None = None, settings_cls: type | None = None
-                    ) -> list[ParameterSpec]:
-    """Return every parameter of the node, with the settings of one method under its name."""
-    plain = {info.name: info for info in _plain_fields()}
-    table = [ParameterSpec(name, info, name in READ_ONLY) for name, info in plain.items()]
+def parameter_table() -> list[ParameterSpec]:
+    """Return every parameter of the node itself."""
+    table = [ParameterSpec(info.name, info, info.name in READ_ONLY) for info in _plain_fields()]
     for group, cls in GROUPS.items():
         table += [ParameterSpec(f'{group}.{info.name}', info, False) for info in describe(cls)]
-    if method and settings_cls:
-        # A method's settings are fixed once its models are built with them.
-        table += [ParameterSpec(f'{method}.{info.name}', info, True)
-                  for info in describe(settings_cls)]
     return table
+
+
+def method_table(method: str, defaults: Any) -> list[ParameterSpec]:
+    """Return the settings of a method as parameters `<method>.<setting>`.
+
+    defaults: the settings as the profile has them.  They are fixed, for the models are built
+    with them.
+    """
+    return [ParameterSpec(f'{method}.{info.name}',
+                          replace(info, default=getattr(defaults, info.name)), True)
+            for info in describe(type(defaults))]
 
 
 def _plain_fields() -> list[FieldInfo]:
@@ -164,7 +169,7 @@ def declare(node: Node, table: Sequence[ParameterSpec]) -> None:
     for spec in table:
         try:
             node.declare_parameter(spec.name, spec.info.default, descriptor(spec))
-            check(spec.info, node.get_parameter(spec.name).value)
+            check(spec.info, plain_value(node.get_parameter(spec.name).value, spec.info))
         except BadInputError:
             raise
         except Exception as error:  # rclpy raises several unrelated kinds
@@ -177,7 +182,8 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     unit = f' [{info.unit}]' if info.unit else ''
     choices = f'; one of {", ".join(info.choices)}' if info.choices else ''
     result = ParameterDescriptor(name=spec.name, description=f'{info.help}{unit}{choices}',
-                                 read_only=spec.read_only)
+                                 read_only=spec.read_only,
+                                 dynamic_typing=_is_switch(info))
     if info.minimum is not None and info.maximum is not None:
         if info.type is float:
             result.floating_point_range = [FloatingPointRange(
@@ -186,6 +192,16 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
             result.integer_range = [IntegerRange(
                 from_value=int(info.minimum), to_value=int(info.maximum), step=1)]
     return result
+
+
+def _is_switch(info: FieldInfo) -> bool:
+    """Say whether a text parameter has `true` and `false` among its choices."""
+    return info.choices is not None and 'true' in info.choices
+
+
+def plain_value(value: Any, info: FieldInfo) -> Any:
+    """Return a parameter's value; `use_depth:=false` arrives as a bool and is meant as text."""
+    return str(value).lower() if isinstance(value, bool) and _is_switch(info) else value
 
 
 def validator(table: Sequence[ParameterSpec]) -> Any:
@@ -197,7 +213,8 @@ def validator(table: Sequence[ParameterSpec]) -> Any:
             if parameter.name not in infos:
                 continue
             try:
-                check(infos[parameter.name], parameter.value)
+                info = infos[parameter.name]
+                check(info, plain_value(parameter.value, info))
             except BadInputError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -208,8 +225,8 @@ def validator(table: Sequence[ParameterSpec]) -> Any:
 def read(node: Node) -> NodeParameters:
     """Return the parameters as they are now."""
     values: dict[str, Any] = {
-        item.name: node.get_parameter(item.name).value
-        for item in fields(NodeParameters) if item.name not in GROUPS}
+        info.name: plain_value(node.get_parameter(info.name).value, info)
+        for info in _plain_fields()}
     for group, cls in GROUPS.items():
         values[group] = from_mapping(cls, {
             info.name: node.get_parameter(f'{group}.{info.name}').value

@@ -35,11 +35,12 @@ from ris_ros.nodes.messages import (
 )
 from ris_ros.nodes.outputs import Outputs, result_details, result_message
 from ris_ros.nodes.parameters import NodeParameters
-from ris_ros.nodes.segmenters import SegmenterFactory, method_settings_class, profile_segmenter
+from ris_ros.nodes.segmenters import SegmenterFactory, method_defaults, profile_segmenter
 from ris_ros.nodes.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
 TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
+REFUSED = 'the node could not be configured'
 STREAMS = (('image', 'image', Image), ('depth', 'depth/image', Image),
            ('info', 'camera_info', CameraInfo))
 
@@ -165,7 +166,7 @@ class RisNode(LifecycleNode):
 
     def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:
         self.get_logger().error(f'cannot configure: {reason}')
-        self._inactive_reason = f'the node could not be configured: {reason}'
+        self._inactive_reason = f'{REFUSED}: {reason}'
         self._publish_status()
         return TransitionCallbackReturn.FAILURE
 
@@ -183,16 +184,16 @@ class RisNode(LifecycleNode):
     def _declare_parameters(self) -> None:
         table = ros_parameters.parameter_table()
         ros_parameters.declare(self, table)
-        method = ros_parameters.read(self).method
+        p = ros_parameters.read(self)
         self._settings_problem: str | None = None
         self._settings_class: type | None = None
         try:
             # Another factory than the package's has no method settings.
             if self._factory is profile_segmenter:
-                self._settings_class = method_settings_class(method)
-            own = ros_parameters.parameter_table(method, self._settings_class)[len(table):]
-            ros_parameters.declare(self, own)
-            table += own
+                self._settings_class, defaults = method_defaults(p.method, p.profile)
+                own = ros_parameters.method_table(p.method, defaults)
+                ros_parameters.declare(self, own)
+                table += own
         except RisError as error:  # told at configure, where its answer can be FAILURE
             self._settings_problem = str(error)
         self.add_on_set_parameters_callback(ros_parameters.validator(table))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.nodes.worker import SegmenterLike
+from ris_ros.settings import describe, from_mapping
 
 SegmenterFactory = Callable[[NodeParameters, Mapping[str, Any] | None], SegmenterLike]
 
@@ -24,7 +25,14 @@ def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | 
         settings=settings)
 
 
-def method_settings_class(method: str) -> type | None:
-    """Return the settings dataclass of a method; raises BadInputError for an unknown one."""
-    from ris_ros.methods.registry import find_method
-    return find_method(method).settings_class()
+def method_defaults(method: str, profile: str) -> tuple[type, Any]:
+    """Return a method's settings dataclass and its settings under a profile.
+
+    Raises BadInputError for an unknown method or profile.
+    """
+    from ris_ros.profiles import get_profile
+    from ris_ros.segmenter import method_settings
+    settings_class = method_settings(method)
+    known = {info.name for info in describe(settings_class)}
+    return settings_class, from_mapping(settings_class,
+                                        get_profile(profile).overrides(method, known))

@@ -26,11 +26,11 @@ LOGGER = logging.getLogger(__name__)
 class SegmenterLike(Protocol):
     """What the worker needs of ris_ros.Segmenter."""
 
-    def prepare(self, image: np.ndarray) -> Scene:
+    def prepare(self, rgb: np.ndarray, /) -> Scene:
         """Look at an (H, W, 3) uint8 RGB image."""
         ...
 
-    def ground(self, scene: Scene, expression: str) -> Segmentation:
+    def ground(self, scene: Scene, text: str, /) -> Segmentation:
         """Answer one sentence about it."""
         ...
 

@@ -14,6 +14,8 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped, PoseStamped
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -50,6 +52,18 @@ def true_mask(colour: str) -> np.ndarray:
     mask = np.zeros((480, 640), bool)
     mask[BOXES[colour]] = True
     return mask
+
+
+def call(client, kind, name, request):
+    """Call a service of the node and return its response."""
+    service = client.node.create_client(kind, name)
+    try:
+        assert client.wait(service.service_is_ready), f'no service {name}'
+        future = service.call_async(request)
+        assert client.wait(future.done), f'no answer of {name}'
+        return future.result()
+    finally:
+        client.node.destroy_client(service)
 
 
 class Process:
@@ -191,3 +205,10 @@ def fixture_node(tmp: Path, *parameters: str, script: str = 'fixture_node.py') -
     if arguments:
         command += ['--ros-args', *arguments]
     return Process(command, environment(tmp), tmp / 'node.log')
+
+
+def set_parameter(client: Client, name: str, value: float) -> None:
+    """Change a number of the running node."""
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=ParameterValue(
+        type=ParameterType.PARAMETER_DOUBLE, double_value=value))])
+    assert call(client, SetParameters, 'ris_node/set_parameters', request).results[0].successful
