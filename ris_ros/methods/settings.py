@@ -47,8 +47,8 @@ class HybridGLSettings(DecisionSettings, ProposalSettings):
                                   source='table 3, weight not given', minimum=0.0, maximum=1.0)
     attention_mask: bool = option(True, 'CLS of the global stream sees the region only',
                                   paper=True, source='section 3.2')
-    token_masking: bool = option(False, 'zero the global patches outside the region '
-                                 '(ablation)', paper=False, source='table 3')
+    token_masking: bool = option(False, 'zero the patches outside the region (ablation of '
+                                 'global and global_local)', paper=False, source='table 3')
     blur: bool = option(True, 'blur the surroundings in the global view', paper=True,
                         source='table 3')
     blur_kernel: int = option(15, 'side of the Gaussian kernel, odd', unit='pixels',
