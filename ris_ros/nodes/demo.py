@@ -75,8 +75,8 @@ def _end_with_parent() -> None:
 def node_command(options: argparse.Namespace) -> list[str]:
     """Return the command that starts the ris node for the demo."""
     values = {'method': options.method, 'profile': options.profile, 'device': options.device,
-              'max_image_age_s': f'{options.max_image_age:g}', 'image_timeout_s': '20.0',
-              'command_timeout_s': f'{0.9 * options.patience:g}'}
+              'max_image_age_s': str(float(options.max_image_age)), 'image_timeout_s': '20.0',
+              'command_timeout_s': str(0.9 * options.patience)}
     parameters = [part for name, value in values.items() for part in ('-p', f'{name}:={value}')]
     return [*PYTHON_NODE, 'ris_ros.nodes.ris_node', '--ros-args', *parameters]
 
