@@ -13,7 +13,7 @@ from ris_ros.simulation.expressions import Expression, sample_expressions
 from ris_ros.simulation.model import COLLISION_GROUP, VISUAL_GROUP, look_at_rotation, scene_xml
 from ris_ros.simulation.scene import SceneSpec, sample_scene
 from ris_ros.simulation.sensor import sense_depth
-from ris_ros.types import Camera
+from ris_ros.types import Camera, RisError
 
 SETTLE_SECONDS = 0.6
 APPROACH, OVERSHOOT, LIFT = 0.12, 0.020, 0.15   # metres along the viewing ray; upwards
@@ -113,9 +113,7 @@ class TabletopWorld:
     def render(self) -> Frame:
         """Render colour, depth and instances as they are now."""
         mj = self._mj
-        if self._renderer is None:
-            self._renderer = mj.Renderer(self.model, self._size[1], self._size[0])
-        renderer, options = self._renderer, mj.MjvOption()
+        renderer, options = self._open_renderer(), mj.MjvOption()
         options.geomgroup[VISUAL_GROUP] = 1
         options.geomgroup[COLLISION_GROUP] = 0
         renderer.update_scene(self.data, camera='rgbd', scene_option=options)
@@ -130,6 +128,17 @@ class TabletopWorld:
         rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
         return Frame(color, sense_depth(depth, rng), depth.astype(np.float32), instances,
                      self._camera(), self._poses())
+
+    def _open_renderer(self) -> Any:
+        if self._renderer is None:
+            try:
+                self._renderer = self._mj.Renderer(self.model, self._size[1], self._size[0])
+            except Exception as error:   # which one depends on the OpenGL library that failed
+                raise RisError(
+                    f'MuJoCo cannot render here ({error}); without a display install OSMesa '
+                    '(apt-get install libosmesa6) and set MUJOCO_GL=osmesa, or egl with a GPU, '
+                    'before mujoco is imported') from error
+        return self._renderer
 
     def _camera(self) -> Camera:
         full, (width, height) = self.spec.camera, self._size

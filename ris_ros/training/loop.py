@@ -1,4 +1,4 @@
-"""What every trainer here shares: a time budget, a schedule over it, checkpoints to resume from."""
+"""What every trainer here shares: a time budget with its schedule, checkpoints to resume."""
 from __future__ import annotations
 
 import json
@@ -107,7 +107,7 @@ def train(name: str, model: nn.Module, optimiser: torch.optim.Optimizer, budget:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             step += 1
-            running = 0.98 * running + 0.02 * float(loss) if running else float(loss)
+            running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
             bar.set_postfix_str(f' step {step} loss {running:.3f}', refresh=False)
             bar.update(max(0, budget.elapsed - bar.n))
             if budget.elapsed - last > validate_every or budget.fraction >= 1:

@@ -1,7 +1,6 @@
 """Write a trained network the way the profiles load it: safetensors, JSON, SHA-256."""
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open('rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
+from ris_ros.models.weights import sha256_of
 
 
 def write_network(out: Path, name: str, state: Mapping[str, torch.Tensor],

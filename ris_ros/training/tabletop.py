@@ -1,4 +1,4 @@
-"""`ris train tabletop`: render scenes, train the networks of the tabletop profile, package them."""
+"""`ris train tabletop`: render scenes, train the tabletop networks, package them."""
 from __future__ import annotations
 
 import argparse
@@ -50,8 +50,14 @@ def _train_sam(args: argparse.Namespace, train_store: object, val_store: object,
 
     from ris_ros.training.loop import Budget, pick_device, train
     from ris_ros.training.package import write_network
-    from ris_ros.training.tabletop_sam import (IMAGES_PER_STEP, TABLETOP_SAM, SamSampler,
-                                               SamTrainee, batch_loss, validate_masks)
+    from ris_ros.training.tabletop_sam import (
+        IMAGES_PER_STEP,
+        TABLETOP_SAM,
+        SamSampler,
+        SamTrainee,
+        batch_loss,
+        validate_masks,
+    )
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)

@@ -169,8 +169,8 @@ def batch_loss(model: SamTrainee, samples: list[SamSample], device: torch.device
         guess = model.dense_head(embeddings).float()
         total = F.binary_cross_entropy_with_logits(guess[:, 0], dense[:, 0])
         weight = dense[:, :1]
-        total = total + 5 * ((guess[:, 1:] - dense[:, 1:]).abs() * weight).sum() / weight.sum().clamp(
-            min=1)
+        offsets = ((guess[:, 1:] - dense[:, 1:]).abs() * weight).sum()
+        total = total + 5 * offsets / weight.sum().clamp(min=1)
         for embedding, sample in zip(embeddings, samples, strict=True):
             logits, iou = model.masks_of(embedding, torch.from_numpy(sample.points).to(device))
             total = total + mask_loss(logits, iou, torch.from_numpy(sample.targets).to(device)

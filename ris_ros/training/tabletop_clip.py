@@ -1,0 +1,333 @@
+"""
+Train the small CLIP of the tabletop profile on the views that the methods show it.
+
+Views: masked frames (TAS, HybridGL's local branch), the two streams of HybridGL together, crops,
+whole frames, and GEM's dense features averaged over each object.  A view of a region keeps the
+region's patches and a random part of the rest, which makes a step three times cheaper; the
+last part of the budget runs on all patches, as FLIP (CVPR 2023) does.
+
+Loss: a caption is true of every picture that shows what it says, so the contrastive softmax of
+CLIP spreads its target over all true pairs, in both directions.
+"""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ris_ros.models import vit
+from ris_ros.models.clip import build_clip, tokenizer_for
+from ris_ros.training.loop import Budget, pick_device, train
+from ris_ros.training.package import write_network
+from ris_ros.training.tabletop_captions import (
+    BACKGROUND,
+    Names,
+    caption,
+    names_of,
+    truth_table,
+    vocabulary,
+)
+from ris_ros.training.tabletop_data import SceneStore
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIZE, GRID, START, BETA, GEM_BLOCKS = 224, 14, 4, 2.0, 3
+KEPT = 56                       # patches kept of a region view while training is cheap
+FULL_FROM = 0.80                # share of the budget after which all patches are kept
+BATCH = {'local': 40, 'hybrid': 28, 'crop': 16, 'whole': 8}
+DENSE_SCENES = 3
+# What stands where the picture is masked away: HybridGL's released constant in normalised
+# space, black in RGB (the paper's I * m), and the normalised mean.
+FILLS = np.array([[0.48145466, 0.4578275, 0.40821073],
+                  [-m / s for m, s in zip(MEAN, STD, strict=True)], [0, 0, 0]], np.float32)
+
+
+def tabletop_clip_config() -> dict[str, Any]:
+    """Return the configuration of the network, vocabulary included."""
+    return {
+        'embed_dim': 128, 'quick_gelu': False, 'mean': list(MEAN), 'std': list(STD),
+        'vision_cfg': {'image_size': SIZE, 'patch_size': 16, 'width': 160, 'layers': 6,
+                       'head_width': 32, 'mlp_ratio': 3.0},
+        'text_cfg': {'context_length': 24, 'width': 128, 'heads': 4, 'layers': 2},
+        'vocabulary': vocabulary(),
+    }
+
+
+class Views:
+    """Pictures of a scene store at the network's size, and the batches drawn from them."""
+
+    def __init__(self, store: SceneStore, rng: np.random.Generator) -> None:
+        """Shrink all scenes once; blur them as HybridGL does (15 x 15, sigma 2.6)."""
+        from tqdm import tqdm
+        self.store, self.rng = store, rng
+        n = len(store)
+        self.sharp = np.empty((n, SIZE, SIZE, 3), np.uint8)
+        self.blurred = np.empty((n, SIZE, SIZE, 3), np.uint8)
+        self.instances = np.empty((n, SIZE, SIZE), np.uint8)
+        for s in tqdm(range(n), desc='shrinking', unit='scene'):
+            color = np.ascontiguousarray(store.color(s))
+            self.sharp[s] = cv2.resize(color, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+            self.blurred[s] = cv2.resize(cv2.GaussianBlur(color, (15, 15), 0), (SIZE, SIZE),
+                                         interpolation=cv2.INTER_LINEAR)
+            self.instances[s] = cv2.resize(np.ascontiguousarray(store.instances(s)), (SIZE, SIZE),
+                                           interpolation=cv2.INTER_NEAREST)
+
+    def regions(self, number: int) -> tuple[np.ndarray, np.ndarray, list[list[Names]]]:
+        """Draw regions: scene indices, masks (n, S, S) bool, and what each shows."""
+        rng = self.rng
+        picks = rng.integers(len(self.store.things), size=number)
+        scenes, masks, shown = np.empty(number, int), np.empty((number, SIZE, SIZE), bool), []
+        for row, pick in enumerate(picks):
+            thing = self.store.things[int(pick)]
+            scenes[row] = thing.scene
+            if rng.random() < 0.06:
+                masks[row] = self._background(thing.scene)
+                shown.append([Names(BACKGROUND, None)])
+            else:
+                masks[row] = self._jitter(self.instances[thing.scene] == thing.instance)
+                shown.append([names_of(thing)])
+        return scenes, masks, shown
+
+    def _background(self, scene: int) -> np.ndarray:
+        """All that is no object, or a blob of it: what a proposer finds between the things."""
+        free = self.instances[scene] == 0
+        if self.rng.random() < 0.5:
+            y, x = self.rng.integers(0, SIZE - 40, 2)
+            h, w = self.rng.integers(25, 90, 2)
+            blob = np.zeros_like(free)
+            blob[y:y + h, x:x + w] = True
+            if (free & blob).sum() > 300:
+                return free & blob
+        return free
+
+    def _jitter(self, mask: np.ndarray) -> np.ndarray:
+        """Proposals are not perfect: sometimes grow, shrink or shift the true mask a little."""
+        draw = self.rng.random()
+        if draw < 0.5:
+            return mask
+        kernel = np.ones((3, 3), np.uint8)
+        if draw < 0.65:
+            return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+        if draw < 0.8:
+            thin = cv2.erode(mask.astype(np.uint8), kernel) > 0
+            return thin if thin.sum() > 30 else mask
+        return np.roll(mask, tuple(int(v) for v in self.rng.integers(-1, 2, 2)), (0, 1))
+
+    def crops(self, number: int) -> tuple[np.ndarray, list[list[Names]]]:
+        """Draw square-stretched crops at full resolution, half of them masked."""
+        rng, out, shown = self.rng, np.empty((number, SIZE, SIZE, 3), np.uint8), []
+        for row in range(number):
+            thing = self.store.things[int(rng.integers(len(self.store.things)))]
+            x0, y0, x1, y1 = thing.box
+            dx, dy = (rng.uniform(0, 0.15) * (b - a) for a, b in ((x0, x1), (y0, y1)))
+            box = (slice(max(0, int(y0 - dy)), int(y1 + dy) + 1),
+                   slice(max(0, int(x0 - dx)), int(x1 + dx) + 1))
+            crop = np.asarray(self.store.color(thing.scene)[box])
+            if rng.random() < 0.5:
+                inside = np.asarray(self.store.instances(thing.scene)[box]) == thing.instance
+                crop = np.where(inside[..., None], crop, 0)
+            out[row] = cv2.resize(np.ascontiguousarray(crop), (SIZE, SIZE),
+                                  interpolation=cv2.INTER_LINEAR)
+            shown.append([names_of(thing)])
+        return out, shown
+
+    def whole(self, number: int) -> tuple[np.ndarray, list[list[Names]]]:
+        """Draw scenes as they are."""
+        scenes = self.rng.integers(len(self.store), size=number)
+        shown = [[*map(names_of, self.store.by_scene[int(s)]), Names(BACKGROUND, None)]
+                 for s in scenes]
+        return self.sharp[scenes], shown
+
+
+class ClipTrainer:
+    """One training step: draw views, encode them, compare them with captions."""
+
+    def __init__(self, model: nn.Module, config: dict[str, Any], views: Views,
+                 device: torch.device) -> None:
+        """Keep the parts; the model is trained in place."""
+        self.model: Any = model
+        self.visual: Any = model.visual  # type: ignore[assignment]
+        self.views, self.device, self.rng = views, device, views.rng
+        self.tokenizer = tokenizer_for(config)
+        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
+
+    def normalised(self, images: np.ndarray, augment: bool) -> torch.Tensor:
+        """(n, S, S, 3) uint8 to (n, 3, S, S) float32; training changes colours a little."""
+        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        x = x.permute(0, 3, 1, 2).float() / 255
+        if augment:
+            gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, device=self.device)
+            x = (x * gain * (1 + 0.025 * torch.randn(len(x), 3, 1, 1, device=self.device)))
+            x = (x + 0.015 * torch.randn_like(x)).clamp(0, 1)
+        return (x - self._mean) / self._std
+
+    def region_inputs(self, scenes: np.ndarray, masks: np.ndarray, augment: bool
+                      ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return local views, context views (n, 3, S, S) and soft token masks (n, P)."""
+        m = torch.from_numpy(masks).to(self.device)[:, None].float()
+        sharp = self.normalised(self.views.sharp[scenes], augment)
+        fill = torch.from_numpy(FILLS[self.rng.integers(len(FILLS), size=len(scenes))]
+                                ).to(self.device)[:, :, None, None]
+        context = self.normalised(np.where(masks[..., None], self.views.sharp[scenes],
+                                           self.views.blurred[scenes]), False)
+        tokens = F.interpolate(m, size=(GRID, GRID), mode='bilinear', align_corners=False)
+        return sharp * m + fill * (1 - m), context, tokens.flatten(1)
+
+    def keep(self, tokens: torch.Tensor | None, number: int, kept: int) -> torch.Tensor | None:
+        """Choose patches to keep: the region's first, then others at random; (n, 1 + kept)."""
+        patches = GRID * GRID
+        if kept >= patches:
+            return None
+        order = torch.rand(number, patches, device=self.device)
+        if tokens is not None:
+            order = order + 2 * (tokens > 0)
+        chosen = order.topk(kept, dim=1).indices + 1
+        return F.pad(chosen, (1, 0), value=0)
+
+    def _tokens(self, images: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+        x = vit.tokens_of(self.visual, images)
+        return x if index is None else x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+    def plain(self, images: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+        """Encode pictures; (n, D)."""
+        x = self._tokens(images, index)
+        blocks = self.visual.transformer.resblocks
+        for i, block in enumerate(blocks):
+            x = vit.run_block(block, x, cls_only=i == len(blocks) - 1)
+        return vit.head(self.visual, x[:, 0])
+
+    def hybrid(self, local: torch.Tensor, context: torch.Tensor, tokens: torch.Tensor,
+               index: torch.Tensor | None) -> torch.Tensor:
+        """Encode regions as HybridGL does (equation 1, global to local); (n, D)."""
+        gate = F.pad(tokens, (1, 0), value=1.0)
+        gate = gate if index is None else gate.gather(1, index)
+        keys = gate > 0
+        # Half of the time the global CLS token stays out, as in the paper's equation.
+        if self.rng.random() < 0.5:
+            gate = torch.cat([torch.zeros_like(gate[:, :1]), gate[:, 1:]], dim=1)
+        gate = gate[..., None] * BETA
+        x, g = self._tokens(local, index), self._tokens(context, index)
+        blocks = self.visual.transformer.resblocks
+        for block in blocks[:START]:
+            x, g = vit.run_block(block, x), vit.run_block(block, g)
+        for block in blocks[START:]:
+            last = block is blocks[-1]
+            fused = vit.run_block(block, x + gate * g, cls_only=last)
+            g = g if last else vit.run_block(block, g, keys)
+            x = fused
+        return vit.head(self.visual, x[:, 0])
+
+    def dense(self, number: int) -> tuple[torch.Tensor, list[list[Names]]]:
+        """Encode scenes with GEM; one feature per object, the mean over its patches."""
+        scenes = self.rng.integers(len(self.views.store), size=number)
+        features = vit.gem_features(self.visual, self.normalised(self.views.sharp[scenes], True),
+                                    GEM_BLOCKS)
+        out, shown = [], []
+        for row, scene in enumerate(scenes):
+            for thing in self.views.store.by_scene[int(scene)]:
+                mask = self.views.instances[scene] == thing.instance
+                cover = torch.from_numpy(mask).float().view(GRID, 16, GRID, 16).mean((1, 3))
+                weight = cover.flatten().to(self.device)
+                weight = weight * (weight > 0.25 * weight.max())
+                out.append((weight[:, None] * features[row]).sum(0) / weight.sum())
+                shown.append([names_of(thing)])
+        return torch.stack(out), shown
+
+    def loss(self, fraction: float) -> torch.Tensor:
+        """Draw a batch and return its loss."""
+        kept, share = (KEPT, 1.0) if fraction < FULL_FROM else (GRID * GRID, 0.4)
+        count = {k: max(4, round(share * v)) for k, v in BATCH.items()}
+        features, shown = [], []
+        with torch.autocast(self.device.type, torch.bfloat16):
+            for kind in ('local', 'hybrid'):
+                scenes, masks, names = self.views.regions(count[kind])
+                local, context, tokens = self.region_inputs(scenes, masks, True)
+                index = self.keep(tokens, count[kind], kept)
+                features.append(self.plain(local, index) if kind == 'local'
+                                else self.hybrid(local, context, tokens, index))
+                shown += names
+            for draw, number in ((self.views.crops, count['crop']),
+                                 (self.views.whole, count['whole'])):
+                images, names = draw(number)
+                features.append(self.plain(self.normalised(images, True),
+                                           self.keep(None, number, kept + 14)))
+                shown += names
+            dense, names = self.dense(DENSE_SCENES)
+            features.append(dense)
+            shown += names
+            captions, said = self._captions(shown)
+            text = self.model.encode_text(self.tokenizer(captions).to(self.device))
+        pictures = F.normalize(torch.cat([f.float() for f in features]), dim=-1)
+        logits = (self.model.logit_scale.exp().clamp(max=100)
+                  * pictures @ F.normalize(text.float(), dim=-1).T)
+        return both_ways(logits, torch.from_numpy(truth_table(shown, said)).to(self.device))
+
+    def _captions(self, shown: list[list[Names]]) -> tuple[list[str], list[Names]]:
+        pairs = [caption(self.rng, names[int(self.rng.integers(len(names)))]) for names in shown]
+        return [p[0] for p in pairs], [p[1] for p in pairs]
+
+    def validate(self, views: Views, number: int = 160) -> dict[str, float]:
+        """Return the share of regions whose kind, colour and both are told right."""
+        from ris_ros.simulation.catalogue import COLOURS, KINDS
+        kinds, colours = list(KINDS), list(COLOURS)
+        pairs = [f'the {c} {k}' for k in kinds for c in colours]
+        things = views.store.things[:: max(1, len(views.store.things) // number)][:number]
+        scenes = np.array([t.scene for t in things])
+        masks = np.stack([views.instances[t.scene] == t.instance for t in things])
+        state, own = self.rng, self.views
+        self.views, self.rng = views, np.random.default_rng(5)
+        text = F.normalize(self.model.encode_text(self.tokenizer(pairs).to(self.device)), dim=-1)
+        truth = np.array([kinds.index(t.kind) * len(colours) + colours.index(t.colour)
+                          for t in things])
+        report = {}
+        local, context, tokens = self.region_inputs(scenes, masks, False)
+        for name in ('local', 'hybrid'):
+            f = torch.cat([self.plain(local[i:i + 40], None) if name == 'local' else
+                           self.hybrid(local[i:i + 40], context[i:i + 40], tokens[i:i + 40], None)
+                           for i in range(0, len(things), 40)])
+            best = (F.normalize(f, dim=-1) @ text.T).argmax(1).cpu().numpy()
+            report[f'{name}_kind'] = float(np.mean(best // len(colours) == truth // len(colours)))
+            report[f'{name}_colour'] = float(np.mean(best % len(colours) == truth % len(colours)))
+            report[f'{name}_both'] = float(np.mean(best == truth))
+        self.views, self.rng = own, state
+        return {k: round(v, 3) for k, v in report.items()}
+
+
+def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """Return the contrastive loss with several true pairs per row and column, averaged."""
+    total = logits.new_zeros(())
+    for scores, target in ((logits, true), (logits.T, true.T)):
+        has = target.any(1)
+        log = scores.log_softmax(1)
+        per_row = -(log * target).sum(1) / target.sum(1).clamp(min=1)
+        total = total + per_row[has].mean()
+    return total / 2
+
+
+def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
+               out: Path) -> None:
+    """Train within the budget and write tabletop_clip.safetensors and .json."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed + 1)
+    device = pick_device(args.device)
+    config = tabletop_clip_config()
+    model = build_clip(config).to(device)
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
+                                   {'params': rest, 'weight_decay': 0.0}], lr=1e-3,
+                                  betas=(0.9, 0.98))
+    trainer = ClipTrainer(model, config, Views(train_store, np.random.default_rng(args.seed)),
+                          device)
+    val_views = Views(val_store, np.random.default_rng(1))
+    history = train('clip', model, optimiser, Budget(args.minutes), args.work / 'clip.ckpt',
+                    trainer.loss, lambda: trainer.validate(val_views), base_rate=1e-3)
+    write_network(out, 'tabletop_clip', model.state_dict(), config,
+                  history[-1] if history else {})

@@ -1,0 +1,127 @@
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+if importlib.util.find_spec('mujoco') is None:
+    pytest.skip('needs MuJoCo', allow_module_level=True)
+
+from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig  # noqa: E402
+from ris_ros.training import loop, tabletop_captions, tabletop_clip, tabletop_sam  # noqa: E402
+from ris_ros.training.package import write_network  # noqa: E402
+from ris_ros.training.tabletop_captions import Names  # noqa: E402
+from ris_ros.training.tabletop_data import SceneStore, render_shards  # noqa: E402
+from ris_ros.types import BadInputError  # noqa: E402
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp('shards')
+    folders = render_shards(root, 80100, 4, workers=1)
+    stamp = folders[0].stat().st_mtime_ns
+    assert render_shards(root, 80100, 4, workers=1)[0].stat().st_mtime_ns == stamp
+    return SceneStore(folders)
+
+
+def test_store_indexes_visible_objects(store):
+    assert len(store) == 4
+    for thing in store.things:
+        mask = store.instances(thing.scene) == thing.instance
+        assert mask.sum() == thing.pixels >= 300
+        x0, y0, x1, y1 = thing.box
+        assert mask[y0:y1, x0:x1].sum() == thing.pixels
+
+
+def test_sam_targets_cover_the_object(store):
+    sampler = tabletop_sam.SamSampler(store, tabletop_sam.TABLETOP_SAM, np.random.default_rng(0))
+    for _ in range(4):
+        sample = sampler.draw()
+        cells = sample.targets.shape[-1]
+        for point, target in zip(sample.points, sample.targets, strict=True):
+            x, y = (point * cells / 256).astype(int)
+            assert target[y, x] > 0, 'the prompt lies in its own target'
+            assert target.min() >= 0 and target.max() <= 1 + 1e-6
+
+
+def test_mask_loss_prefers_the_truth():
+    target = torch.zeros(2, 8, 8)
+    target[:, 2:5, 2:5] = 1
+    right = (target * 20 - 10)[:, None].repeat(1, 3, 1, 1)
+    good = tabletop_sam.mask_loss(right, torch.ones(2, 3), target)
+    bad = tabletop_sam.mask_loss(-right, torch.ones(2, 3), target)
+    assert good < 0.05 < 1 < bad
+
+
+def test_captions_speak_of_their_own_object():
+    rng = np.random.default_rng(3)
+    words = set(tabletop_captions.vocabulary())
+    for _ in range(300):
+        text, said = tabletop_captions.caption(rng, Names('mug', 'red'))
+        assert tabletop_captions.fits(said, Names('mug', 'red'))
+        assert {w.strip('.,') for w in text.split()} <= words
+    table = tabletop_captions.truth_table(
+        [[Names('mug', 'red')], [Names('cup', 'blue'), Names('bowl', 'red')]],
+        [Names('mug', None), Names(None, 'red'), Names('bowl', 'blue')])
+    assert table.tolist() == [[True, True, False], [False, True, False]]
+
+
+def test_several_true_pairs_share_the_target():
+    true = torch.tensor([[True, True, False], [False, False, True]])
+    perfect = torch.where(true, 30.0, -30.0)
+    assert tabletop_clip.both_ways(perfect, true) < tabletop_clip.both_ways(-perfect, true)
+    # Two equally good captions of one picture: half the mass each, hence log 2 for that row.
+    assert float(tabletop_clip.both_ways(perfect, true)) == pytest.approx(np.log(2) / 4, abs=1e-3)
+
+
+def test_clip_step_trains_and_the_run_resumes(store, tmp_path):
+    config = tabletop_clip.tabletop_clip_config()
+    config['vision_cfg'] |= {'width': 32, 'layers': 5, 'head_width': 16}
+    config['text_cfg'] |= {'width': 32, 'heads': 2, 'layers': 1}
+    model = tabletop_clip.build_clip(config)
+    views = tabletop_clip.Views(store, np.random.default_rng(0))
+    trainer = tabletop_clip.ClipTrainer(model, config, views, torch.device('cpu'))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    before = [p.detach().clone() for p in model.parameters()]
+    history = loop.train('clip', model, optimiser, loop.Budget(0.02), tmp_path / 'a.ckpt',
+                         trainer.loss, lambda: trainer.validate(views, 6), base_rate=1e-3)
+    assert any((a != b).any() for a, b in zip(before, model.parameters(), strict=True))
+    assert {'local_kind', 'hybrid_both'} <= set(history[-1])
+    again = loop.Budget(0.02)
+    step = loop.load_checkpoint(tmp_path / 'a.ckpt', again, model, optimiser)
+    assert step == history[-1]['step'] and again.fraction == 1
+
+
+def test_written_networks_can_be_checked(tmp_path):
+    path = write_network(tmp_path, 'tiny', {'w': torch.ones(3)}, {'a': 1}, {'iou': 0.5})
+    record = json.loads((tmp_path / 'tiny.json').read_text())
+    assert record['bytes'] == path.stat().st_size and len(record['sha256']) == 64
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['tiny.json', 'tiny.safetensors']
+
+
+def test_a_missing_gpu_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip('this machine has a GPU')
+    with pytest.raises(BadInputError, match='no GPU'):
+        loop.pick_device('cuda')
+
+
+def test_sam_step_lowers_its_loss(store):
+    torch.manual_seed(0)
+    config = SamConfig(64, 8, SamEncoderConfig(32, 1, 2, (0,), 4, False, 2.0), 32, 4,
+                       SamDecoderConfig(1, 2, 32, 2, 16))
+    model = tabletop_sam.SamTrainee(config)
+    sampler = tabletop_sam.SamSampler(store, config, np.random.default_rng(0))
+    batch = [sampler.draw() for _ in range(2)]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = tabletop_sam.batch_loss(model, batch, torch.device('cpu'))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    report = tabletop_sam.validate_masks(model, sampler, 1, torch.device('cpu'))
+    assert 0 <= report['iou'] <= report['best_iou'] <= 1
