@@ -143,8 +143,9 @@ def test_launch_arguments_fit_the_parameters():
 
 def test_launch_description_with_the_real_launch():
     pytest.importorskip('launch_ros', reason='launch is not on the package index')
-    import launch
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    import launch
     description = get_launch_description_from_python_launch_file(
         str(ROOT / 'launch' / 'ris.launch.py'))
     assert isinstance(description, launch.LaunchDescription)
@@ -163,3 +164,15 @@ def test_requirements_of_the_scripts():
     assert not any(line.startswith('torch=') for line in lines)
     assert any(line.startswith('torchvision=') for line in lines)
     assert any(line.startswith('ros-rclpy[fastrtps]') for line in lines)
+
+
+def test_readme_lists_every_parameter_and_outcome():
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    from ris_ros.nodes.parameter_docs import with_table
+    from ris_ros.types import Outcome
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    assert with_table(text) == text, 'run python -m ris_ros.nodes.parameter_docs README.md'
+    for outcome in Outcome:
+        assert f'| {outcome.code} | {outcome.name} |' in text
+    # The two commands a newcomer needs come before everything else.
+    assert text.index('scripts/demo') < text.index('scripts/test') < text.index('## ')
