@@ -17,7 +17,7 @@ from ris_ros.datasets.categories import seen_state
 from ris_ros.datasets.expressions import POSITION_RULES, position_shares
 from ris_ros.datasets.files import load_json, load_pickle
 from ris_ros.datasets.masks import CocoMask, has_overlap, polygon_faults, usable_polygons
-from ris_ros.datasets.refer_counts import count_notes
+from ris_ros.datasets.refer_counts import count_notes, position_note
 from ris_ros.datasets.refer_write import IMAGE_FOLDER, UNANSWERABLE, write_refer
 from ris_ros.types import BadInputError
 
@@ -121,8 +121,11 @@ def read_refer(root: Path | str, dataset: str, split: str,
         result.notes.append(
             f'{builder.overlapping} of {len(chosen)} references have overlapping polygons: the '
             'mask conventions differ there (--overlap)')
+    which = (dataset, path.name[5:-3], split)
+    if dataset in COCO_DATASETS:
+        result.notes += position_note(*which, result.facts['position_share'])
     if options.sentences == 'all':
-        result.notes += count_notes(dataset, path.name[5:-3], split, result.facts)
+        result.notes += count_notes(*which, result.facts)
     return result
 
 

@@ -39,6 +39,20 @@ def expected(dataset: str, split_by: str, split: str) -> dict[str, int]:
     return counts
 
 
+# Share of position sentences that follows from the four rows of IteRPrimE's table 5, percent.
+POSITION_SHARES = {('refcoco', 'unc', 'testA'): 46.2, ('refcocog', 'umd', 'test'): 22.0}
+
+
+def position_note(dataset: str, split_by: str, split: str,
+                  shares: Mapping[str, float | None]) -> list[str]:
+    """Say how many sentences speak of position, by both rules, beside what the paper implies."""
+    found = ', '.join(f'{100 * share:.1f} % ({rule} rule)' for rule, share in shares.items()
+                      if share is not None)
+    paper = POSITION_SHARES.get((dataset, split_by, split))
+    implied = f"; IteRPrimE's table 5 implies {paper} %" if paper else ''
+    return [f'sentences with position words: {found}{implied}'] if found else []
+
+
 def count_notes(dataset: str, split_by: str, split: str, facts: Mapping[str, Any]) -> list[str]:
     """Say where a copy differs from the published counts."""
     return [f'{dataset} ({split_by}) {split} has {facts[fact]} {fact}; {count} are published'

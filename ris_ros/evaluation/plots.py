@@ -69,7 +69,8 @@ def latency_bars(latency: Mapping[str, Any]) -> str:
         values = [max(latency[n][key], 1e-3) for n in names]
         bars = axes.barh(np.arange(len(names)) + 0.26 * (k - 1), values, 0.24, color=colour,
                          label=key)
-        axes.bar_label(bars, [f'{v:.3g}' for v in values], padding=3, fontsize=7)
+        axes.bar_label(bars, [f'{v:.0f}' if v >= 100 else f'{v:.3g}' for v in values],
+                       padding=3, fontsize=7)
     axes.set_yticks(range(len(names)),
                     [{'prepare': 'image\n(prepare)', 'ground': 'sentence\n(ground)',
                       'first': 'both\n(first)'}[n] for n in names])

@@ -176,7 +176,7 @@ def _pictures(dataset: Dataset, records: Mapping[str, Record]) -> dict[str, str]
 def _picture(opened: OpenGroup, sample: Sample, record: Record) -> str:
     """Return the image with both outlines as a data URI."""
     image = opened.image.copy()
-    width = max(1, round(max(image.shape[:2]) / LONG_SIDE * 1.5))
+    width = max(1, round(max(image.shape[:2]) / LONG_SIDE * 2.5))
     if sample.mask is not None:
         image[_outline(sample.mask.load(), width)] = TRUE
     if record.mask is not None:

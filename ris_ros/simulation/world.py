@@ -1,6 +1,8 @@
 """A tabletop that can be looked at and touched: MuJoCo physics and pictures."""
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +44,11 @@ def _mujoco() -> Any:
     """Import MuJoCo for rendering without a display, unless the user chose a way already."""
     if 'MUJOCO_GL' not in os.environ and 'DISPLAY' not in os.environ:
         os.environ['MUJOCO_GL'] = 'egl' if os.path.exists('/dev/nvidia0') else 'osmesa'
+    if os.environ.get('MUJOCO_GL') == 'osmesa':
+        # OSMesa and triton (which torch brings) each carry an LLVM: triton loaded second
+        # crashes the process, loaded first both work.
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module('triton._C.libtriton')
     return require('mujoco', 'simulation')
 
 

@@ -49,6 +49,12 @@ def test_split_rules() -> None:
     assert match_split('val', 'val') and not match_split('val', 'val2')
 
 
+def test_share_of_position_sentences_is_told(root: Path) -> None:
+    notes = open_dataset('refcoco', root, 'testA').notes
+    assert any('50.0 % (words rule)' in n and '100.0 % (substring rule)' in n
+               and 'implies 46.2 %' in n for n in notes)
+
+
 def test_unknown_split_says_which_there_are(root: Path) -> None:
     with pytest.raises(BadInputError, match='testA, testB, train, val'):
         samples(root, 'vla')
