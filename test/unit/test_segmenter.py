@@ -1,0 +1,257 @@
+"""The facade: outcomes, input checks, caching; then the real line over random networks."""
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ris_ros.language import Analysis
+from ris_ros.methods.registry import BUILT_IN, find_method, methods
+from ris_ros.methods.settings import HybridGLSettings
+from ris_ros.segmenter import Segmenter, method_settings
+from ris_ros.settings import load_yaml, to_yaml
+from ris_ros.types import BadInputError, Command, Grounding, Outcome, Scene, Target
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+MASKS = np.zeros((4, 60, 80), dtype=bool)
+MASKS[0, 10:30, 10:30] = True   # an object
+MASKS[1, 12:30, 12:30] = True   # the same object again, a little smaller
+MASKS[2, 10:30, 50:70] = True   # another object
+MASKS[3, 45:55, 5:75] = True    # a third
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    score_threshold: float = 0.2
+    ambiguity_margin: float = 0.1
+    overlap_limit: float = 0.5
+
+
+class Fake:
+    """A method that answers with the probabilities it was given."""
+
+    name = 'fake'
+
+    def __init__(self, probabilities=(0.9, 0.88, 0.3, 0.1), masks=MASKS):
+        self.settings, self.masks = Settings(), masks
+        self.probabilities = np.array(probabilities, dtype=np.float32)
+        self.prepared, self.running, self.overlap = 0, 0, False
+
+    def prepare(self, image):
+        self.prepared += 1
+        n = len(self.masks)
+        boxes = np.array([[10, 10, 20, 20], [12, 12, 18, 18], [50, 10, 20, 20], [5, 45, 70, 10]],
+                         dtype=np.float32)[:n]
+        return Scene('fake', image, self.masks, boxes, self.masks.sum((1, 2)), np.ones(n),
+                     timings={'proposals': 0.1})
+
+    def ground(self, scene, analysis):
+        self.overlap |= self.running > 0
+        self.running += 1
+        time.sleep(0.001)  # gives another thread the chance to come in between
+        order = np.argsort(-self.probabilities, kind='stable')
+        self.running -= 1
+        return Grounding(self.probabilities, order, self.probabilities, timings={'score': 0.01})
+
+
+def analyse(text):
+    if not text.strip():
+        return Analysis(Command(text, problem='The command is empty.'), None)
+    return Analysis(Command(text, target=Target(text)), None)
+
+
+def segmenter(*args, **kwargs):
+    return Segmenter(Fake(*args, **kwargs), analyse)
+
+
+def test_a_clear_answer():
+    out = segmenter().segment(IMAGE, 'the mug')
+    assert out.outcome is Outcome.SUCCEEDED_2D and 'the mug' in out.message
+    np.testing.assert_array_equal(out.mask, MASKS[0])
+    assert out.score == pytest.approx(0.9)
+    assert [c.index for c in out.candidates] == [0, 2, 3], 'the twin is the same object'
+    assert [c.rank for c in out.candidates] == [1, 2, 3]
+    assert out.margin == pytest.approx(0.6)
+    assert {'parse', 'prepare_proposals', 'score', 'total'} <= set(out.timings)
+
+
+@pytest.mark.parametrize('probabilities, outcome, chosen', [
+    ((0.19, 0.1, 0.0, 0.0), Outcome.NO_MATCH, None),
+    ((0.20, 0.1, 0.0, 0.0), Outcome.SUCCEEDED_2D, 0),
+    ((0.80, 0.1, 0.75, 0.0), Outcome.AMBIGUOUS, 0),
+    ((0.80, 0.79, 0.65, 0.0), Outcome.SUCCEEDED_2D, 0),
+    ((0.10, 0.1, 0.15, 0.12), Outcome.NO_MATCH, None),
+])
+def test_outcomes(probabilities, outcome, chosen):
+    out = segmenter(np.float64(probabilities)).segment(IMAGE, 'it')
+    assert out.outcome is outcome
+    expected = np.zeros(IMAGE.shape[:2], bool) if chosen is None else MASKS[chosen]
+    np.testing.assert_array_equal(out.mask, expected)
+
+
+def test_no_proposal_at_all():
+    out = segmenter((), MASKS[:0]).segment(IMAGE, 'the mug')
+    assert out.outcome is Outcome.NO_MATCH and 'no object' in out.message
+    assert out.score == out.margin == 0 and not out.mask.any()
+
+
+def test_a_sentence_that_names_nothing_costs_no_look():
+    s = segmenter()
+    out = s.segment(IMAGE, '  ')
+    assert out.outcome is Outcome.INVALID_COMMAND and out.message == 'The command is empty.'
+    assert s.method.prepared == 0 and out.mask.shape == (60, 80) and not out.mask.any()
+    assert s.ground(s.prepare(IMAGE), ' ').outcome is Outcome.INVALID_COMMAND
+
+
+def test_the_same_picture_is_prepared_once():
+    s = segmenter()
+    s.segment(IMAGE, 'a')
+    out = s.segment(IMAGE.copy(), 'b')
+    assert s.method.prepared == 1 and not any(k.startswith('prepare') for k in out.timings)
+    other = IMAGE.copy()
+    other[0, 0, 0] ^= 1
+    s.segment(other, 'a')
+    s.segment(np.ascontiguousarray(IMAGE.reshape(80, 60, 3)[:60]), 'a')
+    assert s.method.prepared == 3
+    s.segment(IMAGE, 'a')
+    assert s.method.prepared == 4, 'the oldest of more than two scenes is forgotten'
+
+
+def test_a_scene_does_not_change_with_the_callers_buffer():
+    s, buffer = segmenter(), IMAGE.copy()
+    scene = s.prepare(buffer)
+    buffer[:] = 0
+    np.testing.assert_array_equal(scene.image, IMAGE)
+
+
+@pytest.mark.parametrize('image', [
+    None, [[0]], IMAGE[..., 0], IMAGE[..., :2], IMAGE.astype(np.float32), IMAGE[:0], IMAGE[:, :0],
+    np.zeros((4, 4, 4), np.uint8)])
+def test_images_that_cannot_be_used(image):
+    s = segmenter()
+    for call in (lambda: s.segment(image, 'x'), lambda: s.prepare(image)):
+        with pytest.raises(BadInputError, match='image'):
+            call()
+
+
+def test_calls_from_several_threads_do_not_overlap():
+    s = segmenter()
+    scene = s.prepare(IMAGE)
+    threads = [threading.Thread(target=lambda: [s.ground(scene, 'x') for _ in range(5)])
+               for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not s.method.overlap
+
+
+def test_methods_and_profiles_that_do_not_exist():
+    with pytest.raises(BadInputError, match='hybridgl'):
+        Segmenter.from_profile('tabletop', method='magic')
+    with pytest.raises(BadInputError, match='robot'):
+        Segmenter.from_profile('kitchen')
+    with pytest.raises(BadInputError, match='did you mean alpha'):
+        Segmenter.from_profile('tabletop', settings={'alhpa': 0.5})
+    assert set(BUILT_IN) <= set(methods()) and find_method('hybridgl').help
+    assert method_settings('hybridgl') is HybridGLSettings
+
+
+@pytest.mark.parametrize('name', sorted(BUILT_IN))
+def test_the_settings_file_shows_every_default(name, request):
+    path = request.config.rootpath / 'config' / 'methods' / f'{name}.yaml'
+    info = find_method(name)
+    assert load_yaml(info.settings_class(), path) == info.settings_class()()
+    assert path.read_text() == to_yaml(info.settings_class(), f'Settings of {name}: {info.help}.')
+
+
+# ---- the real line over small random networks ----------------------------------------------
+
+CLIP = {'embed_dim': 16, 'quick_gelu': True,
+        'vision_cfg': {'image_size': 64, 'patch_size': 8, 'width': 32, 'layers': 6,
+                       'head_width': 16},
+        'text_cfg': {'context_length': 12, 'width': 32, 'heads': 2, 'layers': 1},
+        'vocabulary': ['bowl', 'left', 'mug', 'of', 'red', 'the']}
+SAM = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
+       'encoder': {'embed_dim': 32, 'depth': 2, 'num_heads': 2, 'global_attn_indexes': [1],
+                   'window_size': 10, 'use_rel_pos': False},
+       'decoder': {'depth': 1, 'num_heads': 2, 'mlp_dim': 64, 'iou_head_hidden_dim': 32}}
+
+
+def write(folder, name, model, config):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = folder / f'{name}.safetensors'
+    safetensors.save_file(model.state_dict(), path)
+    (folder / f'{name}.json').write_text(json.dumps({
+        'config': config, 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}))
+
+
+@pytest.fixture(scope='module')
+def model_dir(tmp_path_factory):
+    torch = pytest.importorskip('torch')
+    pytest.importorskip('open_clip')
+    pytest.importorskip('segment_anything')
+    from ris_ros.models.clip import build_clip
+    from ris_ros.models.sam import build_sam
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp('models')
+    sam = build_sam(SAM)
+    with torch.no_grad():  # so that some proposals survive the thresholds
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(300)
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.8)
+    write(folder, 'tabletop_clip', build_clip(CLIP), CLIP)
+    write(folder, 'tabletop_sam', sam, SAM)
+    return folder
+
+
+def said(text):
+    pytest.importorskip('spacy')
+    from ris_ros.language.docs import doc_from_rows
+    rows = [['the', 'DET', 'DT', 'det', 1], ['mug', 'NOUN', 'NN', 'ROOT', 1]]
+    return Analysis(Command(text, target=Target('the mug', 'mug')), doc_from_rows(rows))
+
+
+def build(model_dir, **kwargs):
+    return Segmenter.from_profile('tabletop', model_dir=model_dir, device='cpu', analyse=said,
+                                  **kwargs)
+
+
+@pytest.mark.parametrize('method', sorted(BUILT_IN))
+def test_from_profile_to_an_answer(model_dir, method):
+    s = build(model_dir, method=method, settings={'score_threshold': 0.0})
+    out = s.segment(IMAGE, 'the mug')
+    assert out.outcome in (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS) and out.mask.any()
+    again = build(model_dir, method=method, settings={'score_threshold': 0.0}).segment(
+        IMAGE, 'the mug')
+    np.testing.assert_array_equal(out.mask, again.mask)
+    assert out.score == again.score
+
+
+def test_profile_settings_lie_under_the_callers(model_dir):
+    assert build(model_dir).settings.start_block == 4
+    assert build(model_dir, settings={'start_block': 2}).settings.start_block == 2
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 40), (33, 1), (7, 300)])
+def test_images_of_odd_sizes(model_dir, shape):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    out = build(model_dir).segment(picture, 'the mug')
+    assert out.mask.shape == shape
+
+
+def test_a_damaged_network_is_refused(model_dir, tmp_path):
+    from ris_ros.types import WeightsError
+    for path in model_dir.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    network = tmp_path / 'tabletop_clip.safetensors'
+    network.write_bytes(network.read_bytes()[:-1] + b'\0')
+    with pytest.raises(WeightsError, match='damaged'):
+        build(tmp_path)
+    network.unlink()
+    with pytest.raises(WeightsError, match='ris train tabletop'):
+        build(tmp_path)
