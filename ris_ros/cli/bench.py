@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--image', type=Path, help='a picture (default: scenes of the tabletop)')
     parser.add_argument('--expression', action='append', default=[],
                         help='what to ask about --image; may be repeated')
-    parser.add_argument('--scenes', type=int, default=3, help='scenes to look at')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds over all images')
+    parser.add_argument('--scenes', type=int, default=5, help='scenes to look at')
+    parser.add_argument('--repeats', type=int, default=3, help='rounds over all images')
     parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
                         help='write JSON (without FILE: to standard output)')
 

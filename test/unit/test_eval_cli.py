@@ -245,10 +245,11 @@ def test_bench_tells_first_from_further_sentences() -> None:
     images = [bench.BenchImage(np.zeros((40, 60, 3), np.uint8), ('a cup', 'the mug', 'x'))]
     result = bench.run_bench(FakeSpec(seconds=0.02), images, repeats=4)
     assert result['first_sentence']['n'] == 4
-    assert result['further_sentence']['n'] == 4 * 3 * bench.FURTHER
+    assert result['further_sentence']['n'] == 2    # each of the others is new once
+    assert result['repeated_sentence']['n'] == 6   # in the three rounds after
     assert 20 <= result['prepare']['p50'] <= result['first_sentence']['p50'] < 200
     assert result['ratio'] > 10
-    assert result['stages']['propose']['n'] == 4 and result['stages']['score']['n'] == 40
+    assert result['stages']['propose']['n'] == 4 and result['stages']['score']['n'] == 12
     assert result['proposals'] == 4.0
     assert 10 < result['memory_mib']['after_load'] <= result['memory_mib']['peak']
     text = bench.format_bench(result)

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-CODE = '''
+CODE = """
 from ris_ros.simulation import TabletopWorld
 with TabletopWorld(100000, render_size=(64, 48)) as world:
     world.render()
 import torchvision
 import torch._dynamo
 print('alive')
-'''
+"""
 
 
 @pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in ('mujoco', 'torchvision')),
