@@ -62,9 +62,10 @@ def _objects(s: Sentence, action: Action) -> tuple[list[Found], Relation | None]
         index = destination_index(one, s, action.verb)
         if index is not None:
             destination = _relation(s, one.places[index])
-            one = cut_at(one, index)
-        elif destination is None:
-            destination = _delivery(s, one, action)
+            one = cut_at(one, one.places[index].start)
+        else:
+            one, goal = _delivery(s, one, action)
+            destination = destination or goal
         found.append(one)
         at = _next_object(s, end, action.stop)
     if destination is None:
@@ -96,31 +97,33 @@ def _next_object(s: Sentence, at: int, stop: int) -> int:
     return moved
 
 
-def _delivery(s: Sentence, found: Found, action: Action) -> Relation | None:
-    """"bring the mug to the table": a plain "to" with a thing, not a person.
+def _delivery(s: Sentence, found: Found, action: Action) -> tuple[Found, Relation | None]:
+    """Cut off what belongs to the verb, and say where the object is to go.
 
-    Cuts the goal off the object's expression.
+    "bring the mug to the table" (a thing is a destination), "hand it to the nurse" (a person
+    is none), "lift the lid off the pot", "fill the glass with water".
     """
-    if action.verb not in lex.DISPLACING_VERBS | lex.PUT_VERBS:
-        return None
+    ends = lex.VERB_COMPLEMENTS.get(action.verb or '', frozenset()) | (
+        {'off', 'out'} if action.verb else set())
+    delivers = action.verb in lex.DISPLACING_VERBS | lex.PUT_VERBS | lex.GIVE_VERBS
     for i in range(found.phrase.end, found.end):
-        if s.low[i] in ('to', 'towards', 'toward') and not any(
-                p.start <= i < p.end for p in found.places):
-            goal = noun_phrase(s, i + 1, action.stop)
-            if goal is None or goal.head is None:
-                continue
-            found.end = i
-            keep = [k for k, p in enumerate(found.places) if p.start < i]
-            found.places = [found.places[k] for k in keep]
-            found.own = [found.own[k] for k in keep]
-            found.linked = [found.linked[k] for k in keep]
-            noun = s.low[goal.head]
-            if noun in lex.PEOPLE:
-                return None
-            kind = ('on' if noun in lex.SURFACES
-                    else 'inside' if noun in lex.CONTAINERS else 'next_to')
-            return Relation(kind, s.doc[goal.head].text, s.doc[goal.start:goal.end].text)
-    return None
+        if i in action.skip or any(p.start <= i < p.end for p in found.places):
+            continue
+        if s.low[i] in ends and i + 1 < found.end:
+            return cut_at(found, i), None
+        if not delivers or s.low[i] not in ('to', 'towards', 'toward'):
+            continue
+        goal = noun_phrase(s, i + 1, action.stop)
+        if goal is None or goal.head is None:
+            continue
+        noun = s.low[goal.head]
+        if noun in lex.PEOPLE or action.verb not in lex.DISPLACING_VERBS | lex.PUT_VERBS:
+            return cut_at(found, i), None
+        kind = ('on' if noun in lex.SURFACES
+                else 'inside' if noun in lex.CONTAINERS else 'next_to')
+        return cut_at(found, i), Relation(kind, s.doc[goal.head].text,
+                                          s.doc[goal.start:goal.end].text)
+    return found, None
 
 
 def _later_destination(s: Sentence, action: Action, found: list[Found]) -> Relation | None:

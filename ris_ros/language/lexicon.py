@@ -54,11 +54,13 @@ SEARCHES = re.compile(  # questions and wishes to find something
     r"(?:(?:do you know|tell me|show me|find out|can you tell me|say|i wonder|tell us) )?"
     r"(?:where (?:is|are|'s|did you put|can i find|do you see)"
     r'|(?:is|are) there|do you (?:see|have|spot|notice|recogni[sz]e)|can you (?:see|spot)'
-    r'|could you (?:see|spot)|have you (?:seen|got)|where )(?= |$)')
+    r"|could you (?:see|spot)|have you (?:seen|got)|i (?:am|'m) (?:looking|searching) for"
+    r"|i (?:ca n't|can not|cannot) find|i (?:have )?lost|where)(?= |$)")
 TRAILERS = re.compile(  # at the end, again and again
     r'(?:^| )(?:please|thanks|thank you(?: very much| so much)?|thx|ok|okay|cheers|now|right now'
     r'|right away|immediately|quickly|carefully|gently|slowly|again|too|as well|instead|first'
-    r'|for (?:me|us|him|her|them)|(?:over |back )?to (?:me|us|him|her|them)|over here|back here'
+    r'|for (?:me|us|him|her|them)|over here|back here|(?<!closest )(?<!closer )(?<!nearest )'
+    r'(?<!next )(?<!close )(?<!near )(?:over |back )?to (?:me|us|him|her|them)'
     r'|over there|if you (?:can|could|please|would|want|do n\'t mind|would n\'t mind)'
     r'|if possible|will you|would you|could you|can you|as soon as (?:you can|possible)'
     r'|at once|robot|immediately|asap|one by one|with (?:your|both|the|one|two)'
@@ -68,7 +70,7 @@ TRAILERS = re.compile(  # at the end, again and again
 # -- verbs ------------------------------------------------------------------------------
 PUT_VERBS = words('put place set lay drop insert stack store deposit dump tuck pour stick rest '
                   'position hang arrange return shove slide balance stow load throw toss leave '
-                  'install mount attach pile plug fit unload')
+                  'install mount attach pile plug fit unload lean prop')
 MOVE_VERBS = words('move push drag bring carry transfer take shift transport deliver pull roll '
                    'relocate get fetch pass hand give lower lift raise grab pick send')
 GIVE_VERBS = words('give hand bring pass show get fetch find throw toss grab lend offer serve '
@@ -140,6 +142,10 @@ COMMON_ADJECTIVES = words('small big large tiny little huge tall short long wide
                           'flat empty full new old clean dirty open closed other wooden plastic')
 IMAGE_NOUNS = words('image picture photo photograph frame scene view screen shot')
 # Things that fill the view: "the middle of the table" is a place, "left of the table" is not.
+# Objects of "in" that say no relation between things: "the last car in the row".
+NO_THINGS = IMAGE_NOUNS | words('row line group middle center centre corner background foreground '
+                                'front back distance half air left right top bottom shape '
+                                'position way size colour color number order pair')
 GROUNDS = words('row line group table tabletop desk shelf room pile stack')
 
 # -- places -----------------------------------------------------------------------------
@@ -163,7 +169,7 @@ _IN_FRONT = r'(?:on|to|at|in|from|by|towards?)'
 def _side(word: str) -> str:
     """"to the left of", "on the left hand side of", "left of"."""
     core = rf'(?:immediate |far |direct |very )?{word}(?: ?- ?| )?(?:hand )?(?:side )?(?:of|from)'
-    return rf'{_GAP}(?:(?:over )?{_IN_FRONT} (?:the |its )?)?{core}'
+    return rf'(?:{_GAP}(?:(?:over )?{_IN_FRONT} (?:the |its )?)?{core}|{word} to(?= the | a ))'
 
 
 # Relation type -> what says it, in front of an object; longer patterns win.
@@ -261,3 +267,10 @@ PREPOSITIONAL_VERBS: Mapping[str, frozenset[str]] = {
     'stand': words('next beside near at behind in by'), 'return': words('to'),
     'wait': words('by at near for beside next'), 'watch': words('for'), 'check': words('on out'),
 }
+# Of these, verbs whose object just changes its place: "move the mug to the left of the box"
+# says where to, "take the mug to the left of the box" which mug.
+SHIFTING_VERBS = words('move push drag shift transfer relocate roll pull slide shove')
+# What ends the object of these verbs: "fill the glass with water".
+VERB_COMPLEMENTS: Mapping[str, frozenset[str]] = dict.fromkeys(
+    words('fill wipe clean wash cut cover feed hit rub scrub dry paint spray stir scoop touch '
+          'poke push press'), words('with using'))

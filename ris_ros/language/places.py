@@ -50,6 +50,8 @@ def place_at(s: Sentence, i: int, stop: int) -> Place | None:
     phrase = noun_phrase(s, first, stop)
     if phrase is None or phrase.head is None:
         return None
+    if s.low[phrase.head] in lex.NO_THINGS:
+        return Place(i, phrase.end, 'other')
     return Place(i, phrase.end, kind, objects=(phrase,), goal=goal)
 
 
@@ -80,9 +82,11 @@ def _absolute(s: Sentence, i: int, stop: int) -> Place | None:
     found = lex.ABSOLUTE.match(s.text, s.offset(i))
     if found is not None:
         end = s.token_after(found.end() + 1)
-        beside = found['ground'] and not found['part'] and found['place'] in lex.HORIZONTAL
+        beside = found['ground'] and not found['part'] and (
+            found['place'] in lex.HORIZONTAL or found[0].startswith('on '))
         if end <= stop and not beside and not _inner_noun(s, found, end, stop):
-            return Place(i, end, 'position', position_of(found['place']))
+            return Place(i, end, 'position', position_of(found['place']),
+                         goal=found[0].startswith('to'))
     found = lex.ELSEWHERE.match(s.text, s.offset(i))
     if found is not None:
         end = s.token_after(found.end() + 1)

@@ -9,9 +9,10 @@ from ris_ros.language.places import Place, counted_from, place_at, position_of
 from ris_ros.types import Relation, Target
 
 _RELATIVE = lex.words("that which who whom is are 's was were being")
-_DANGLING = lex.words("and or , that which who is are 's then but back down over up away out "
-                      'carefully gently slowly please with to of there here ; : - together '
-                      'right straight')
+_DANGLING = lex.words("and or , that which who is are 's then but with to of ; : -")
+# Words between an object and where it is to go.
+_ON_THE_WAY = _DANGLING | lex.words('back down over up away out carefully gently slowly please '
+                                    'there here together right straight upright')
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Found:
     places: what is said of where it is, with what it is said of: own[i] tells whether
     places[i] belongs to the object itself ("next to the bowl") or to an object it names;
     linked[i] whether a verb or "that is" ties it to the noun.  extra: colours said behind.
+    trailing: place words behind ("mug left").  shortened: a destination was cut off.
     """
 
     phrase: NounPhrase
@@ -30,6 +32,7 @@ class Found:
     linked: list[bool] = field(default_factory=list)
     extra: list[int] = field(default_factory=list)
     trailing: list[int] = field(default_factory=list)
+    shortened: bool = False
 
     def objects(self) -> list[NounPhrase]:
         """Phrases of the objects named to say where it is."""
@@ -107,7 +110,8 @@ def destination_index(found: Found, s: Sentence, verb: str | None) -> int | None
 
     Verbs of putting take the place that stands last at their own level: in "put the apple on
     the towel in the box" it is the box, in "put the apple in the bowl next to the plate" the
-    bowl.  Verbs of moving need "to", "into", "onto"; other verbs "into" or "onto".
+    bowl.  Verbs of shifting need "to", "into", "onto", "on top of"; other verbs "into"
+    or "onto".
     """
     free = [i for i, p in enumerate(found.places)
             if not found.linked[i] and p.kind not in ('bigger', 'smaller')]
@@ -116,7 +120,7 @@ def destination_index(found: Found, s: Sentence, verb: str | None) -> int | None
     words_of = {i: s.low[found.places[i].start:found.places[i].end] for i in free}
     goals = [i for i in free if found.places[i].goal]
     if verb not in lex.PUT_VERBS:
-        if verb not in lex.DISPLACING_VERBS:
+        if verb not in lex.SHIFTING_VERBS:
             goals = [i for i in goals if {'into', 'onto'} & set(words_of[i][:3])]
         return goals[0] if goals else None
     strong = [i for i in goals if {'into', 'onto'} & set(words_of[i][:3])]
@@ -133,12 +137,12 @@ def destination_index(found: Found, s: Sentence, verb: str | None) -> int | None
     return inner[0] if inner else free[0]
 
 
-def cut_at(found: Found, index: int) -> Found:
-    """Return the object without the place `index` and what follows it."""
-    return Found(found.phrase, found.places[index].start, found.places[:index],
-                 found.own[:index], found.linked[:index],
-                 [i for i in found.extra if i < found.places[index].start],
-                 [i for i in found.trailing if i < found.places[index].start])
+def cut_at(found: Found, end: int) -> Found:
+    """Return the object without what is said of it from token `end` on."""
+    count = sum(p.start < end for p in found.places)
+    return Found(found.phrase, end, found.places[:count], found.own[:count],
+                 found.linked[:count], [i for i in found.extra if i < end],
+                 [i for i in found.trailing if i < end], shortened=True)
 
 
 def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
@@ -146,7 +150,8 @@ def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
     least = max([found.phrase.end, *(p.end for p in found.places),
                  *(i + 1 for i in found.trailing)])
     end = found.end
-    while end > least and s.low[end - 1] in _DANGLING:
+    dangling = _ON_THE_WAY if found.shortened else _DANGLING
+    while end > least and s.low[end - 1] in dangling:
         end -= 1
     return [i for i in range(found.phrase.start, end) if i not in skip]
 
@@ -168,7 +173,7 @@ def _attributes(s: Sentence, found: Found) -> tuple[str, ...]:
     skipped = (lex.words('most hand side') | lex.PLACE_WORDS | lex.DETERMINERS | lex.ORDINALS
                | lex.NUMBERS | lex.OTHER_PLACES)
     inside = [i for i in range(found.phrase.start, found.phrase.end) if i != found.phrase.head
-              and s.low[i] not in skipped
+              and s.low[i] not in skipped and not s.low[i][0].isdigit()
               and (s.pos[i] == 'ADJ' or s.tag[i] in ('VBN', 'VBG') or s.low[i] in lex.COLOURS
                    or s.low[i] in lex.COMMON_ADJECTIVES)]
     return tuple(s.doc[i].text for i in inside + found.extra)

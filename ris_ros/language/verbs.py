@@ -25,6 +25,9 @@ class Action:
     motion: bool = False
 
 
+# "take a look at", "get hold of": the verb alone says little.
+_LIGHT = re.compile(
+    r'(?:a (?:close |good |quick )?(?:look|peek|glance) at|hold of|rid of)(?= )')
 # Adverbs that can stand between a verb and its object and are no prepositions.
 _FREE_ADVERBS = lex.VERB_ADVERBS - lex.VERB_PREPOSITIONS
 
@@ -139,12 +142,11 @@ def _read_verb(s: Sentence, i: int, stop: int) -> Action:
     at = i + 1
     particles = lex.PARTICLES.get(base, frozenset())
     motion = False
-    if s.word(at) in ('a', 'hold') and base in ('take', 'have', 'get', 'catch', 'grab'):
-        light = re.compile(r'(?:a (?:close |good |quick )?(?:look|peek|glance) at|hold of)(?= )')
-        found = light.match(s.text, s.offset(at))
+    if s.word(at) in ('a', 'hold', 'rid') and base in ('take', 'have', 'get', 'catch', 'grab'):
+        found = _LIGHT.match(s.text, s.offset(at))
         if found:
             at = s.token_after(found.end() + 1)
-            name = 'look' if 'hold' not in found[0] else name
+            name = {'hold of': name, 'rid of': f'{base} rid of'}.get(found[0], 'look')
     while at < stop:
         word = s.low[at]
         follows = s.word(at + 1) if at + 1 < stop else ''
