@@ -105,7 +105,8 @@ def test_bad_input_has_exit_code_two(scene, capsys, args):
 
 
 def test_pictures_that_are_none(tmp_path, capsys):
-    for name, content in (('a.png', b''), ('b.png', b'\x89PNG\r\n\x1a\nrest'), ('c.txt', b'hello')):
+    for name, content in (('a.png', b''), ('b.png', b'\x89PNG\r\n\x1a\nrest'),
+                          ('c.txt', b'hello')):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInputError, match='cannot be read'):
             read_image(tmp_path / name)
