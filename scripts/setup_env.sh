@@ -71,7 +71,7 @@ ris_apt() {
 ris_system_packages() {
   # MuJoCo draws without a display through OSMesa, or through EGL where there is a GPU driver.
   if [ ! -e /dev/nvidia0 ]; then
-    ris_apt 'ldconfig -p | grep -q libOSMesa' libosmesa6 ||
+    ris_apt '{ ldconfig -p || /sbin/ldconfig -p; } | grep -q libOSMesa' libosmesa6 ||
       ris_fail 'the simulated camera needs libOSMesa; as root: apt-get install libosmesa6'
   fi
   case " $* " in
