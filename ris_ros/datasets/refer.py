@@ -117,6 +117,10 @@ def read_refer(root: Path | str, dataset: str, split: str,
         'references': len(chosen), 'sentences': len(samples), 'images': len(groups),
         'overlapping_masks': builder.overlapping, 'crowd_references': builder.crowds,
         'position_share': position_shares(s.expression for s in samples)}
+    if dataset in COCO_DATASETS:
+        states = [seen_state(ref.get('category_id')) for _, ref in chosen]
+        result.facts |= {'seen_references': states.count(False),
+                         'unseen_references': states.count(True)}
     if builder.overlapping:
         result.notes.append(
             f'{builder.overlapping} of {len(chosen)} references have overlapping polygons: the '

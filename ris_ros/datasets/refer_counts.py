@@ -25,6 +25,14 @@ IMAGES: dict[tuple[str, str], dict[str, int]] = {
     ('refcocog', 'google'): {'train': 24698, 'val': 4650},
 }
 
+# References of seen and unseen categories (the open-vocabulary split of Prompt-RIS).
+SEEN_UNSEEN: dict[tuple[str, str], dict[str, tuple[int, int]]] = {
+    ('refcoco', 'unc'): {'val': (3175, 445), 'test': (3200, 394)},
+    ('refcoco+', 'unc'): {'val': (3171, 444), 'test': (3189, 394)},
+    ('refcocog', 'umd'): {'val': (2000, 386), 'test': (3935, 759)},
+    ('refcocog', 'google'): {'val': (3923, 760)},
+}
+
 
 def expected(dataset: str, split_by: str, split: str) -> dict[str, int]:
     """Return the published counts of a split that are known, by fact name."""
@@ -36,6 +44,9 @@ def expected(dataset: str, split_by: str, split: str) -> dict[str, int]:
             counts[fact] = splits[split]
         elif split == 'test' and {'testA', 'testB'} <= set(splits):
             counts[fact] = splits['testA'] + splits['testB']
+    if split in SEEN_UNSEEN.get((dataset, split_by), {}):
+        seen, unseen = SEEN_UNSEEN[dataset, split_by][split]
+        counts |= {'seen_references': seen, 'unseen_references': unseen}
     return counts
 
 
@@ -55,6 +66,7 @@ def position_note(dataset: str, split_by: str, split: str,
 
 def count_notes(dataset: str, split_by: str, split: str, facts: Mapping[str, Any]) -> list[str]:
     """Say where a copy differs from the published counts."""
-    return [f'{dataset} ({split_by}) {split} has {facts[fact]} {fact}; {count} are published'
+    return [f'{dataset} ({split_by}) {split} has {facts[fact]} {fact.replace("_", " ")}; '
+            f'{count} are published'
             for fact, count in expected(dataset, split_by, split).items()
             if facts[fact] != count]

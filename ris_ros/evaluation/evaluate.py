@@ -1,7 +1,7 @@
 """Evaluate one image: the method's answer to every sentence, held against the truth."""
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
@@ -63,7 +63,7 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
     """Return the records of one image; sentences whose key is in `done` are skipped.
 
     An image or mask that cannot be used is left out and listed, or raises EntryError when
-    `strict`.  Other errors of the method are raised with the sentence's place in the message.
+    `strict`.  Errors of the method are raised as RisError with the sentence's place.
     """
     start = perf_counter()
     clock = _Clock()
@@ -78,7 +78,8 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
         problems.append(error.problem)
     if opened is not None:
         todo = [s for s in opened.samples if s.key not in done]
-        scene = clock.method(lambda: predictor.prepare(opened.image)) if todo else None
+        scene = _ask(clock, todo[0].place, lambda: predictor.prepare(opened.image)) \
+            if todo else None
         prepare_s = clock.last
         for sample in todo:
             try:
@@ -101,7 +102,7 @@ class _Clock:
     def __init__(self) -> None:
         self.data_s = self.method_s = self.last = 0.0
 
-    def data(self, action: Any) -> Any:
+    def data(self, action: Callable[[], Any]) -> Any:
         start = perf_counter()
         try:
             return action()
@@ -109,7 +110,7 @@ class _Clock:
             self.last = perf_counter() - start
             self.data_s += self.last
 
-    def method(self, action: Any) -> Any:
+    def method(self, action: Callable[[], Any]) -> Any:
         start = perf_counter()
         try:
             return action()
@@ -132,13 +133,7 @@ def _truth(clock: _Clock, sample: Sample, opened: OpenGroup) -> np.ndarray | Non
 
 def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
               true: np.ndarray | None, prepare_s: float, first: bool) -> Record:
-    try:
-        answer = clock.method(lambda: predictor.ground(scene, sample.expression))
-    except RisError as error:
-        file, entry = sample.place
-        message = f'{file}, {entry}: {error}'
-        raise (BadInputError(message) if isinstance(error, BadInputError)
-               else RisError(message)) from error
+    answer = _ask(clock, sample.place, lambda: predictor.ground(scene, sample.expression))
     ground_s = clock.last
     # The best candidate counts even where the method would rather not act on it: the choice
     # and the decision are judged apart.
@@ -154,6 +149,20 @@ def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
         point_box=point_box, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
         first=first, stages=_stages(scene, answer, first),
         mask=encode_rle(predicted) if predicted is not None else None)
+
+
+def _ask(clock: _Clock, place: tuple[str, str], action: Callable[[], Any]) -> Any:
+    """Run the method; whatever it raises comes back as a RisError that names the entry."""
+    try:
+        return clock.method(action)
+    except Exception as error:
+        where = ', '.join(place)
+        if isinstance(error, BadInputError):
+            raise BadInputError(f'{where}: {error}') from error
+        if isinstance(error, RisError):
+            raise RisError(f'{where}: {error}') from error
+        raise RisError(f'{where}: the method failed ({type(error).__name__}: {error}); the same '
+                       'command continues from here') from error
 
 
 def _overlaps(scene: Scene, predicted: np.ndarray | None, true: np.ndarray | None,

@@ -36,6 +36,8 @@ class FakePredictor:
     def ground(self, scene: Scene, text: str) -> Segmentation:
         if self.spec.fail_on and self.spec.fail_on in text:
             raise BadInputError('no object is named')
+        if self.spec.crash_on and self.spec.crash_on in text:
+            raise RuntimeError('out of memory')
         empty = np.zeros(scene.masks.shape[1:], bool)
         if text == 'nothing here':
             return Segmentation(empty, 0.0, 0.0, Outcome.NO_MATCH, '')
@@ -54,6 +56,7 @@ class FakeSpec:
     seconds: float = 0.0
     die_at: int | None = None
     fail_on: str = ''
+    crash_on: str = ''
     log: Path | None = None
 
     def build(self) -> FakePredictor:

@@ -82,6 +82,8 @@ def test_seen_and_unseen_follow_coco_ids(root: Path) -> None:
     assert samples(root, 'train')['100/0'].unseen is False
     assert samples(root, 'train')['101/2'].unseen is True
     assert samples(root, 'testB')['103/5'].unseen is None   # traffic light: in neither set
+    facts = open_dataset('refcoco', root, 'test').facts
+    assert (facts['seen_references'], facts['unseen_references']) == (1, 1)   # of three
 
 
 def test_seen_split_is_not_applied_to_foreign_category_ids(tmp_path: Path) -> None:
@@ -96,7 +98,8 @@ def test_google_and_umd_files_are_told_apart(tmp_path: Path, root: Path) -> None
 
 def test_expected_counts_join_test_splits() -> None:
     assert refer_counts.expected('refcoco', 'unc', 'test') == {
-        'references': 3785, 'sentences': 10752, 'images': 1500}
+        'references': 3785, 'sentences': 10752, 'images': 1500, 'seen_references': 3200,
+        'unseen_references': 394}
     assert refer_counts.expected('refcocog', 'umd', 'test')['sentences'] == 9602
     assert refer_counts.expected('refcoco', 'unc', 'all') == {}
 
@@ -104,7 +107,8 @@ def test_expected_counts_join_test_splits() -> None:
 @pytest.mark.skipif('RIS_DATA_DIR' not in os.environ, reason='RIS_DATA_DIR names no REFER root')
 @pytest.mark.parametrize('dataset, split_by', sorted(refer_counts.REFERENCES))
 def test_counts_of_the_real_data(dataset: str, split_by: str) -> None:
-    for split in refer_counts.REFERENCES[dataset, split_by]:
+    for split in {*refer_counts.REFERENCES[dataset, split_by],
+                  *refer_counts.SEEN_UNSEEN[dataset, split_by]}:
         facts = open_dataset(dataset, os.environ['RIS_DATA_DIR'], split,
                              ReferOptions(split_by)).facts
         expected = refer_counts.expected(dataset, split_by, split)

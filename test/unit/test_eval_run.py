@@ -107,6 +107,15 @@ def test_error_in_a_worker_names_the_sentence(root: Path, tmp_path: Path) -> Non
                      spec=FakeSpec(fail_on='traffic'))
 
 
+def test_crash_of_the_method_is_told_in_a_sentence(root: Path, tmp_path: Path) -> None:
+    for workers in (0, 1):
+        with pytest.raises(RisError, match=r'ref_id 103\).*RuntimeError: out of memory') as caught:
+            evaluate(root, tmp_path / f'{workers}.jsonl', 'test', workers=workers,
+                     spec=FakeSpec(crash_on='traffic'))
+        assert not isinstance(caught.value, BadInputError)
+        assert len(read_record(tmp_path / f'{workers}.jsonl').records) == 2   # the image before
+
+
 KILLED = """
 import sys
 sys.path.insert(0, {here!r})
