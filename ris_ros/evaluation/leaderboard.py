@@ -124,7 +124,7 @@ def fill(path: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not start or not end:
         raise BadInputError(f'{path} needs the marks {START} and {END}')
-    write_atomically(path, f'{before}{START}\n{text}\n{END}{after}'.encode())
+    write_atomically(path, f'{before}{START}\n\n{text}\n\n{END}{after}'.encode())
 
 
 def filled(path: Path) -> str | None:
