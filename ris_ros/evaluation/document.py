@@ -9,6 +9,7 @@ from typing import Any
 from ris_ros import __version__
 from ris_ros.datasets.base import Dataset
 from ris_ros.datasets.files import load_json, write_atomically
+from ris_ros.evaluation.bench import machine
 from ris_ros.evaluation.records import RecordFile
 from ris_ros.evaluation.summary import summarise
 from ris_ros.types import BadInputError
@@ -30,7 +31,7 @@ def build_document(header: Mapping[str, Any], dataset: Dataset, record: RecordFi
     return {
         **{k: header[k] for k in ('method', 'profile', 'dataset', 'split')},
         **{k: v for k, v in header.items() if k not in ('method', 'profile', 'dataset', 'split')},
-        'version': __version__, **figures, 'time': _times(record.times),
+        'version': __version__, 'machine': machine(), **figures, 'time': _times(record.times),
         'left_out': {'n': len(problems), 'first': [str(p) for p in problems[:SHOWN_PROBLEMS]]},
         'facts': dataset.facts, 'notes': dataset.notes,
         'record': record_path.name, 'samples': samples}

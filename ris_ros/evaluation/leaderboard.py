@@ -94,9 +94,15 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         f'{first["n"]} answerable sentences (and {first["n_absent"]} about absent, '
         f'{first["n_ambiguous"]} about ambiguous objects) in {first["n_images"]} scenes of the '
         f'simulated tabletop\'s {first["split"]} split, profile `{first["profile"]}`. Shares '
-        'in percent, intervals by bootstrap over scenes, latencies are medians on two shared '
-        'CPU cores. Made by `scripts/leaderboard` from `docs/leaderboard/*.json`.')
+        f'in percent, intervals by bootstrap over scenes, latencies are medians on '
+        f'{_machine(first)}. Made by `scripts/leaderboard` from `docs/leaderboard/*.json`.')
     return '\n'.join([*lines, '', caption])
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    machine = result['machine']
+    threads = f', {machine["threads"]} threads' if machine['threads'] else ''
+    return f'{machine["processor"]} ({machine["cpus"]} cores{threads})'
 
 
 def _row(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -225,7 +225,9 @@ def _stages(document: Mapping[str, Any]) -> str:
 
 def _remarks(document: Mapping[str, Any]) -> str:
     left_out = document['left_out']
-    remarks = [*document['notes']]
+    machine = document['machine']
+    remarks = [f'latencies were measured on {machine["processor"]}, {machine["cpus"]} cores',
+               *document['notes']]
     if left_out['n']:
         remarks.append(f'{left_out["n"]} entries have problems; the first of them:')
         remarks += left_out['first']
