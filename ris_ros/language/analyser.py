@@ -1,12 +1,13 @@
 """The one entry to understanding: clean the text, parse it once, read the command."""
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from ris_ros.language import Analysis
-from ris_ros.language.clean import clean
+from ris_ros.language.clean import NOT_ENGLISH, clean
 from ris_ros.language.command import understand
-from ris_ros.language.pipelines import load_pipeline
+from ris_ros.language.pipelines import known_words, load_pipeline
 from ris_ros.types import Command
 
 
@@ -32,4 +33,8 @@ def parse(text: str, pipeline: str = 'auto') -> Command:
 
 @lru_cache(maxsize=256)
 def _analyse(text: str, cleaned: str, pipeline: str) -> Analysis:
-    return understand(text, load_pipeline(pipeline)(cleaned))
+    nlp = load_pipeline(pipeline)
+    said = re.findall(r'[^\W\d_]+', cleaned.lower())
+    if len(said) > 2 and not any(word in known_words(nlp) for word in said):
+        return Analysis(Command(text, problem=NOT_ENGLISH), None)
+    return understand(text, nlp(cleaned))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ris_ros.language.lexicon import ENGLISH, FOREIGN
 
 MAX_CHARACTERS = 1000
+NOT_ENGLISH = 'The command does not seem to be English; say it in English.'
 _QUOTES = str.maketrans({'’': "'", '‘': "'", '“': '"', '”': '"', '–': '-', '—': '-', ' ': ' '})
 
 
@@ -37,7 +38,7 @@ def clean(text: str) -> CleanText:
         said = 'is empty' if not text.strip() else 'has no words'
         return CleanText(joined, f'The command {said}; say what to do with which object.')
     if sum(_latin(c) for c in letters) < 0.7 * len(letters) or _foreign(joined):
-        return CleanText(joined, 'The command does not seem to be English; say it in English.')
+        return CleanText(joined, NOT_ENGLISH)
     return CleanText(joined)
 
 
@@ -56,4 +57,7 @@ def _foreign(text: str) -> bool:
     said = re.findall(r'[^\W\d_]+', text.lower())
     english = sum(w in ENGLISH for w in said)
     foreign = sum(w in FOREIGN for w in said)
-    return foreign > english and foreign >= 1 and len(said) > 1
+    accented = sum(not w.isascii() for w in said)
+    if len(said) < 2 or english >= max(foreign, 1):
+        return False
+    return foreign > 0 or 2 * accented > len(said)

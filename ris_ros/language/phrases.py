@@ -23,6 +23,7 @@ _CLOSED = lex.words(
     'against through toward towards around along across beyond atop opposite')
 # ... unless the phrase has only begun: "the front door", "the inside pocket".
 _INNER = lex.words('front back near far inside outside upper lower under over above below')
+_ADJECTIVE_TAGS = frozenset({'VBN', 'VBG', 'VBD', 'JJ', 'JJR', 'JJS'})
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class _Reader:
         s = self.s
         if self._is_noun(i):
             return self._head_is(i)
-        if pos == 'ADJ' or s.tag[i] in ('VBN', 'VBG', 'VBD', 'JJ', 'JJR', 'JJS'):
+        if pos == 'ADJ' or s.tag[i] in _ADJECTIVE_TAGS or s.low[i] in lex.COLOURS:
             return self._makes_certain()
         if pos == 'ADV':
             return self._noun_follows(i + 1)
@@ -243,7 +244,8 @@ class _Reader:
         if head is None and last > self.start and (
                 s.low[last] == 'orange' or self._unknown_noun(last)):
             head = last
-        if head is None and all(w in lex.DETERMINERS for w in s.low[self.start:end]):
+        said = s.low[self.start:end]
+        if head is None and (all(w in lex.DETERMINERS for w in said) or said == ['next']):
             return None
         return NounPhrase(self.start, end if head is None else head + 1, head)
 

@@ -23,6 +23,7 @@ MANIFEST = 'SHA256SUMS'
 
 _lock = threading.Lock()
 _loaded: dict[str, Language] = {}
+_known: dict[int, frozenset[str]] = {}  # by id; loaded pipelines are never let go
 
 
 def shipped_folder() -> Path:
@@ -40,7 +41,9 @@ def load_pipeline(name: str = 'auto') -> Language:
     resolved = _resolve(name)
     with _lock:
         if resolved not in _loaded:
-            _loaded[resolved] = _load(resolved)
+            nlp = _load(resolved)
+            _known[id(nlp)] = frozenset(s.lower() for s in nlp.vocab.strings)
+            _loaded[resolved] = nlp
         return _loaded[resolved]
 
 
@@ -62,6 +65,11 @@ def _load(name: str) -> Language:
     folder = shipped_folder()
     verify_manifest(folder)
     return spacy.load(folder)
+
+
+def known_words(nlp: Language) -> frozenset[str]:
+    """Return the lower-cased words a pipeline of this module knew before it read any text."""
+    return _known.get(id(nlp)) or frozenset()
 
 
 def write_manifest(folder: Path) -> None:
