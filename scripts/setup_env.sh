@@ -136,7 +136,8 @@ ris_install_everything() {
   fi
   ris_say "installing the libraries of the extras $extras"
   "$RIS_PYTHON" "$RIS_ROOT/scripts/requirements.py" ${RIS_TORCH:+--without torch,torchvision} "$extras" \
-    >"$RIS_VENV/requirements.txt" && ris_pip -r "$RIS_VENV/requirements.txt" ||
+    >"$RIS_VENV/requirements.txt" &&
+    ris_pip -r "$RIS_VENV/requirements.txt" | { grep -v -e '^Requirement already' -e '^Ignoring ' || true; } ||
     ris_fail 'the libraries could not be installed; see the message above'
   ris_install_package
   "$RIS_PYTHON" -c 'import ris_ros, rclpy, sensor_msgs.msg' ||

@@ -115,10 +115,11 @@ def run(options: argparse.Namespace, ris_node: Sequence[str] | None = None) -> i
         return 130
     finally:
         group.stop()
-    page = Path(options.output) / 'index.html'
-    print(f'pictures: {page}   logs: {log_dir}')
-    if not options.headless and os.environ.get('DISPLAY') and page.exists():
-        webbrowser.open(page.resolve().as_uri())
+    if commander.returncode == 0:
+        page = Path(options.output) / 'index.html'
+        print(f'pictures: {page}   logs: {log_dir}')
+        if not options.headless and os.environ.get('DISPLAY'):
+            webbrowser.open(page.resolve().as_uri())
     return int(commander.returncode)
 
 

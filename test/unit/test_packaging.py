@@ -178,3 +178,25 @@ def test_readme_lists_every_parameter_and_outcome():
         assert f'| {outcome.code} | {outcome.name} |' in text
     # The two commands a newcomer needs come before everything else.
     assert text.index('scripts/demo') < text.index('scripts/test') < text.index('## ')
+
+
+# import name -> distribution, where they differ
+DISTRIBUTIONS = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'yaml': 'PyYAML',
+                 'open_clip': 'open_clip_torch', 'segment_anything': 'segment-anything'}
+
+
+def test_extras_bring_what_the_code_asks_them_for():
+    lines = {}
+    for path in (ROOT / 'ris_ros').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                    and node.func.id == 'require' and len(node.args) == 2
+                    and all(isinstance(arg, ast.Constant) for arg in node.args)):
+                module, extra = (arg.value for arg in node.args)
+                if extra not in lines:
+                    lines[extra] = run(sys.executable, ROOT / 'scripts' / 'requirements.py',
+                                       extra).lower()
+                name = module.split('.')[0]
+                assert DISTRIBUTIONS.get(name, name).lower() in lines[extra], (
+                    f'{path.name}: the extra {extra} does not bring {module}')
+    assert lines
