@@ -86,8 +86,10 @@ def _unpack(result: GroupResult | RisError) -> GroupResult:
 def ray_executor(address: str, workers: int) -> Executor:
     """Return an executor over a Ray cluster; 'local' starts one on this machine.
 
-    workers: actors, each with its own networks and one CPU; 0 takes one per CPU of the
-    cluster.  A cluster that runs already in this process is used as it is.
+    workers: actors, each with its own networks, one CPU and a share of a GPU where the cluster
+    has any; 0 takes one per GPU, or one per CPU without.  The package, the weights and the data
+    set must be under the same paths on every machine.  A cluster that runs already in this
+    process is used as it is.
     """
     def execute(spec: PredictorSpec, tasks: Sequence[Task], strict: bool,
                 ) -> Iterator[GroupResult]:
@@ -96,9 +98,10 @@ def ray_executor(address: str, workers: int) -> Executor:
         if ours:
             _connect(ray, address, workers)
         try:
-            cpus = int(ray.cluster_resources().get('CPU', 1))
-            count = max(1, min(workers or cpus, len(tasks)))
-            actor = ray.remote(num_cpus=1)(_Actor)
+            resources = ray.cluster_resources()
+            gpus = 0 if getattr(spec, 'device', 'auto') == 'cpu' else int(resources.get('GPU', 0))
+            count = max(1, min(workers or gpus or int(resources.get('CPU', 1)), len(tasks)))
+            actor = ray.remote(num_cpus=1, num_gpus=gpu_share(count, gpus))(_Actor)
             actors = [actor.remote(spec) for _ in range(count)]
             yield from _feed(ray, actors, tasks, strict)
         except ray.exceptions.RayError as error:
@@ -107,6 +110,14 @@ def ray_executor(address: str, workers: int) -> Executor:
             if ours:
                 ray.shutdown()
     return execute
+
+
+def gpu_share(actors: int, gpus: int) -> float:
+    """Return the share of one GPU that lets all actors have a place.
+
+    Ray hides the GPUs from an actor that asks for none, which would silently mean the CPU.
+    """
+    return 1 / -(-actors // gpus) if gpus else 0.0
 
 
 def _connect(ray: Any, address: str, workers: int) -> None:

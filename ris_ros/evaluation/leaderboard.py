@@ -19,7 +19,7 @@ from ris_ros.types import BadInputError, RisError
 START, END = '<!-- leaderboard -->', '<!-- /leaderboard -->'
 FOLDER = Path('docs/leaderboard')
 RECORDS = Path('runs/leaderboard')   # per-sample records, so that a stopped run continues
-SCENES = 200
+SCENES = 60
 TAGS = ('attribute', 'position', 'relation', 'size')
 HEAD = ('method', 'mIoU', '95 %', 'oIoU', 'P@0.5', 'P@0.9', *TAGS, 'best proposal',
         'absent P / R', 'ambiguous R', 'first / further, ms')

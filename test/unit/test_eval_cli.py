@@ -125,6 +125,14 @@ def test_unknown_method_and_setting(tmp_path: Path, capsys) -> None:
     assert 'no_such_setting' in capsys.readouterr().err
 
 
+def test_rules_and_settings_reach_the_method() -> None:
+    assert eval_cli.method_settings('hybridgl', 'released', ['beta=1.5', 'blur=off']) == {
+        'rules': 'released', 'beta': 1.5, 'blur': False}
+    assert eval_cli.method_settings('hybridgl', None, []) == {}
+    with pytest.raises(BadInputError, match='rules'):
+        eval_cli.method_settings('clip_only', 'released', [])   # it has one way only
+
+
 # --- report --------------------------------------------------------------------------------------
 
 class Links(HTMLParser):

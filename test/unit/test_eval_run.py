@@ -15,6 +15,7 @@ from eval_fakes import FakeSpec
 from ris_ros.datasets.base import EntryError
 from ris_ros.datasets.registry import open_dataset
 from ris_ros.evaluation.document import build_document, format_table, to_json, write_document
+from ris_ros.evaluation.executors import gpu_share
 from ris_ros.evaluation.records import read_record
 from ris_ros.evaluation.runner import RunOptions, run
 from ris_ros.evaluation.summary import summarise
@@ -91,6 +92,13 @@ def test_ray_gives_equal_figures(root: Path, tmp_path: Path) -> None:
     _, spread = evaluate(root, tmp_path / 'b.jsonl', 'test', ray='local', workers=2)
     assert figures_of(alone) == figures_of(spread)
     assert len(spread.records) == 4
+
+
+@pytest.mark.parametrize('actors, gpus', [(1, 1), (3, 2), (4, 2), (2, 4), (5, 1)])
+def test_every_ray_actor_finds_its_gpu(actors: int, gpus: int) -> None:
+    share = gpu_share(actors, gpus)
+    assert 0 < share <= 1 and int(1 / share + 1e-9) * gpus >= actors
+    assert gpu_share(actors, 0) == 0.0
 
 
 def test_worker_that_dies_is_reported_and_the_run_continues(root: Path, tmp_path: Path) -> None:
