@@ -59,6 +59,10 @@ def run(dataset: Dataset, spec: PredictorSpec, header: Mapping[str, Any],
             _work(dataset, spec, tasks, writer, options)
         if tasks or not done.ended:
             writer.end()
+    except KeyboardInterrupt:
+        options.say(f'stopped; {options.record} keeps what is done, and the same command '
+                    'continues from there')
+        raise
     finally:
         writer.close()
     return _only(read_record(options.record), groups)

@@ -36,6 +36,8 @@ class FakePredictor:
     def ground(self, scene: Scene, text: str) -> Segmentation:
         if self.spec.fail_on and self.spec.fail_on in text:
             raise BadInputError('no object is named')
+        if self.spec.stop_on and self.spec.stop_on in text:
+            raise KeyboardInterrupt
         if self.spec.crash_on and self.spec.crash_on in text:
             raise RuntimeError('out of memory')
         empty = np.zeros(scene.masks.shape[1:], bool)
@@ -57,6 +59,7 @@ class FakeSpec:
     die_at: int | None = None
     fail_on: str = ''
     crash_on: str = ''
+    stop_on: str = ''
     log: Path | None = None
 
     def build(self) -> FakePredictor:

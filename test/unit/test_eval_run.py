@@ -124,6 +124,16 @@ def test_crash_of_the_method_is_told_in_a_sentence(root: Path, tmp_path: Path) -
         assert len(read_record(tmp_path / f'{workers}.jsonl').records) == 2   # the image before
 
 
+def test_stopped_run_says_that_it_can_go_on(root: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(root, tmp_path / 'r.jsonl', 'test', spec=FakeSpec(stop_on='traffic'),
+                 say=said.append)
+    assert 'r.jsonl keeps what is done' in said[-1]
+    _, record = evaluate(root, tmp_path / 'r.jsonl', 'test', say=said.append)
+    assert 'continuing with 2 samples' in said[-1] and len(record.records) == 4
+
+
 KILLED = """
 import sys
 sys.path.insert(0, {here!r})
