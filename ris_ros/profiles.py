@@ -41,7 +41,8 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         'tabletop', 'small networks of our own, shipped; they know the simulated tabletop and '
         'nothing else',
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
-        {'*': {'start_block': 4, 'gem_blocks': 3, 'min_mask_region_area': 100}}),
+        {'*': {'start_block': 4, 'gem_blocks': 3, 'min_mask_region_area': 100,
+               'top_k_target': 8}}),
     Profile(
         'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch)',
         {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h'}),
