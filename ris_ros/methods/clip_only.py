@@ -57,23 +57,8 @@ class ClipOnly:
 
     def views(self, image: np.ndarray, masks: Tensor, boxes: Tensor) -> Tensor:
         """Return the normalised network inputs of N regions, (N, 3, s, s)."""
-        torch = require('torch', 'models')
-        from ris_ros.models import sampling
-        clip, view = self.clip, self.settings.view
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        base = sampling.normalise(pixels.permute(2, 0, 1).float() / 255, clip.mean, clip.std)
-        # Black, as the masked pictures of HybridGL's local branch.
-        fill = sampling.normalise(torch.zeros(3, 1, 1, device=self.device), clip.mean, clip.std)
-        if view == 'masked_frame':
-            taps = sampling.Taps(image.shape[:2], (clip.image_size,) * 2, self.device)
-            return sampling.composite(taps, base, fill, masks)
-        grow = boxes[:, 2:] * self.settings.margin
-        limit = boxes.new_tensor([image.shape[1], image.shape[0]])
-        low = (boxes[:, :2] - grow).clamp(min=0)
-        high = torch.minimum(boxes[:, :2] + boxes[:, 2:] + grow, limit)
-        around = torch.cat([low, high - low], dim=1)
-        shown = masks if view == 'masked_crop' else torch.ones_like(masks)
-        return sampling.crops(base, shown, around, clip.image_size, fill)
+        s = self.settings
+        return region_pictures(self.clip, image, masks, boxes, s.view, s.margin)
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Score the proposals by cosine with the sentence."""
@@ -88,3 +73,27 @@ class ClipOnly:
         return grounding_of(scores, np.arange(len(scores)),
                             match_probability(cosine, self.settings), relative, None, {},
                             {'score': seconds_now(self.device) - start})
+
+
+def region_pictures(clip: ClipModel, image: np.ndarray, masks: Tensor, boxes: Tensor, view: str,
+                    margin: float) -> Tensor:
+    """Return normalised pictures of N regions, (N, 3, s, s).
+
+    view: 'crop', 'masked_crop' or 'masked_frame'; outside the mask is black.  margin: added
+    to the box on each side, in box sides, as far as the image goes.
+    """
+    torch = require('torch', 'models')
+    from ris_ros.models import sampling
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(clip.device)
+    base = sampling.normalise(pixels.permute(2, 0, 1).float() / 255, clip.mean, clip.std)
+    fill = sampling.normalise(torch.zeros(3, 1, 1, device=clip.device), clip.mean, clip.std)
+    if view == 'masked_frame':
+        taps = sampling.Taps(image.shape[:2], (clip.image_size,) * 2, clip.device)
+        return sampling.composite(taps, base, fill, masks)
+    grow = boxes[:, 2:] * margin
+    limit = boxes.new_tensor([image.shape[1], image.shape[0]])
+    low = (boxes[:, :2] - grow).clamp(min=0)
+    high = torch.minimum(boxes[:, :2] + boxes[:, 2:] + grow, limit)
+    around = torch.cat([low, high - low], dim=1)
+    shown = masks if view == 'masked_crop' else torch.ones_like(masks)
+    return sampling.crops(base, shown, around, clip.image_size, fill)

@@ -21,6 +21,21 @@ BUILT_IN = {
     'clip_only': ('ris_ros.methods.clip_only:ClipOnly',
                   'ris_ros.methods.settings:ClipOnlySettings',
                   'baseline: CLIP on region crops, nothing spatial'),
+    'global_local': ('ris_ros.methods.baselines:GlobalLocal',
+           'ris_ros.methods.settings:RegionBaselineSettings',
+           'baseline: masked crop and token-masked frame (CVPR 2023)'),
+    'region_token': ('ris_ros.methods.baselines:RegionToken',
+           'ris_ros.methods.settings:RegionBaselineSettings',
+           'baseline: the frame with the other tokens masked'),
+    'score_map': ('ris_ros.methods.baselines:ScoreMap',
+           'ris_ros.methods.settings:DenseBaselineSettings',
+           "baseline: MaskCLIP's dense score map"),
+    'clip_surgery': ('ris_ros.methods.baselines:ClipSurgery',
+           'ris_ros.methods.settings:DenseBaselineSettings',
+           "baseline: CLIP Surgery's similarity map"),
+    'grad_cam': ('ris_ros.methods.baselines:GradCam',
+           'ris_ros.methods.settings:DenseBaselineSettings',
+           'baseline: Grad-CAM on the last block'),
 }
 
 

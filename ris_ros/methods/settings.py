@@ -114,3 +114,30 @@ class ClipOnlySettings(DecisionSettings, ProposalSettings):
     margin: float = option(0.1, 'crop margin per side', unit='box sides', minimum=0.0,
                            maximum=2.0)
     region_batch: int = option(32, 'regions in the tower at once', minimum=1, maximum=1024)
+
+
+@dataclass(frozen=True)
+class RegionBaselineSettings(DecisionSettings, ProposalSettings):
+    """Settings of global_local and region_token."""
+
+    start_block: int = option(9, '0-based block from which on patches outside the region are '
+                              'set to zero in the global view', source='as HybridGL table 3',
+                              minimum=0, maximum=47)
+    global_weight: float = option(0.5, 'share of the global feature (global_local)',
+                                  source='the best weight is chosen per data set in HybridGL '
+                                  'table 3, not given', minimum=0.0, maximum=1.0)
+    phrase_weight: float = option(0.5, 'share of the noun phrase beside the whole sentence',
+                                  paper=0.5, source='Global-Local', minimum=0.0, maximum=1.0)
+    margin: float = option(0.1, 'crop margin per side', unit='box sides', minimum=0.0,
+                           maximum=2.0)
+    region_batch: int = option(32, 'regions in the tower at once', minimum=1, maximum=1024)
+
+
+@dataclass(frozen=True)
+class DenseBaselineSettings(DecisionSettings, ProposalSettings):
+    """Settings of score_map, clip_surgery and grad_cam: a map, averaged over each mask."""
+
+    map_size: int = option(0, "side of the network input; 0: twice the network's",
+                           unit='pixels', minimum=0, maximum=2048)
+    gem_blocks: int = option(6, 'last blocks with value-value attention (clip_surgery)',
+                             source='CLIP Surgery: from the middle on', minimum=1, maximum=48)

@@ -158,3 +158,40 @@ def _self_self(block: Block, x: Tensor, iterations: int) -> Tensor:
         s = functional.normalize(s, dim=-1)
         total = total + attend(s * tau, s, v, scale=1.0)
     return attn.out_proj(_merge(total / 3))
+
+
+def value_features(visual: Tower, images: Tensor) -> Tensor:
+    """Return MaskCLIP's patch embeddings, (n, P, D) with unit norm.
+
+    In the last block every patch gets its own value in place of an attended mixture.
+    """
+    layers = visual.transformer.resblocks
+    x = tokens_of(visual, images)
+    for block in layers[:-1]:
+        x = run_block(block, x)
+    block = layers[-1]
+    x = x + block.ls_1(block.attn.out_proj(_merge(_project(block.attn, block.ln_1(x), 2))))
+    x = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return functional.normalize(head(visual, x)[:, 1:].float(), dim=-1)
+
+
+def value_attention_features(visual: Tower, images: Tensor, blocks: int = 6) -> Tensor:
+    """Return CLIP Surgery's patch embeddings, (n, P, D) with unit norm.
+
+    Beside the ordinary path a second one sums the last blocks' value-value attention, without
+    their MLPs.
+    """
+    layers = visual.transformer.resblocks
+    if not 1 <= blocks <= len(layers):
+        raise BadInputError(f'gem_blocks must lie in [1, {len(layers)}] for this network, '
+                            f'not {blocks}')
+    x = tokens_of(visual, images)
+    for block in layers[:-blocks]:
+        x = run_block(block, x)
+    gathered = x
+    for block in layers[-blocks:]:
+        value = _project(block.attn, block.ln_1(x), 2)
+        mixed = functional.scaled_dot_product_attention(value, value, value)
+        gathered = gathered + block.attn.out_proj(_merge(mixed))
+        x = run_block(block, x)
+    return functional.normalize(head(visual, gathered)[:, 1:].float(), dim=-1)
