@@ -14,8 +14,8 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -36,6 +36,7 @@ from ris_ros.nodes.messages import (
 from ris_ros.nodes.outputs import Outputs, result_details, result_message
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.nodes.segmenters import SegmenterFactory, method_defaults, profile_segmenter
+from ris_ros.nodes.spinning import spin_until_shutdown
 from ris_ros.nodes.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
@@ -57,6 +58,7 @@ class RisNode(LifecycleNode):
                  **kwargs: Any) -> None:
         super().__init__('ris_node', **kwargs)
         self._factory = segmenter_factory
+        self._settings: NodeParameters | None = None
         self._declare_parameters()
         self._result_publisher = self.create_publisher(
             DiagnosticArray, '~/result', QoSProfile(depth=10))
@@ -87,7 +89,7 @@ class RisNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the models and run them once; FAILURE with a clear log if that cannot be."""
-        p = ros_parameters.read(self)
+        p = self.settings
         try:
             settings = self._method_settings(p)
             self.get_logger().info(
@@ -107,7 +109,7 @@ class RisNode(LifecycleNode):
         """Subscribe to the camera and begin to take commands."""
         options = QoSOverridingOptions.with_default_policies()
         for stream, topic, kind in STREAMS:
-            if stream != 'image' and ros_parameters.read(self).use_depth == 'false':
+            if stream != 'image' and self.settings.use_depth == 'false':
                 continue
             self._image_subscriptions.append(self.create_subscription(
                 kind, topic, partial(self._on_message, stream), qos_profile_sensor_data,
@@ -160,7 +162,7 @@ class RisNode(LifecycleNode):
         self._autostart_timer.cancel()
         self.destroy_timer(self._autostart_timer)
         self._publish_status()
-        if (ros_parameters.read(self).autostart
+        if (self.settings.autostart
                 and self.trigger_configure() == TransitionCallbackReturn.SUCCESS):
             self.trigger_activate()
 
@@ -184,7 +186,7 @@ class RisNode(LifecycleNode):
     def _declare_parameters(self) -> None:
         table = ros_parameters.parameter_table()
         ros_parameters.declare(self, table)
-        p = ros_parameters.read(self)
+        p = self.settings
         self._settings_problem: str | None = None
         self._settings_class: type | None = None
         try:
@@ -196,7 +198,20 @@ class RisNode(LifecycleNode):
                 table += own
         except RisError as error:  # told at configure, where its answer can be FAILURE
             self._settings_problem = str(error)
-        self.add_on_set_parameters_callback(ros_parameters.validator(table))
+        validate = ros_parameters.validator(table)
+
+        def on_set(changed: list[Any]) -> SetParametersResult:
+            self._settings = None
+            return validate(changed)
+
+        self.add_on_set_parameters_callback(on_set)
+
+    @property
+    def settings(self) -> NodeParameters:
+        """The parameters as they are now; read again after every change."""
+        if self._settings is None:
+            self._settings = ros_parameters.read(self)
+        return self._settings
 
     def _method_settings(self, p: NodeParameters) -> Any:
         if self._settings_problem:
@@ -218,7 +233,7 @@ class RisNode(LifecycleNode):
             self._board.refuse(message.data, now,
                                Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
             return
-        p = ros_parameters.read(self)
+        p = self.settings
         record = self._board.submit(message.data, now, p.command_timeout_s, p.busy_policy,
                                     p.queue_size)
         if record.state is not State.DONE:
@@ -244,8 +259,9 @@ class RisNode(LifecycleNode):
             self._board.end(record, Ending(
                 Outcome.TIMEOUT, f'no result within {record.timeout_s:g} s'), now)
         self._advance()
-        if self._steady_now() - self._last_status[0] >= ros_parameters.read(
-                self).status_period_s or self._state_text() != self._last_status[1]:
+        since, state = self._last_status
+        if (self._steady_now() - since >= self.settings.status_period_s
+                or self._state_text() != state):
             self._publish_status()
 
     # ---- commands ------------------------------------------------------------------------
@@ -255,7 +271,7 @@ class RisNode(LifecycleNode):
         record = self._board.current
         if record is None or record.state is not State.WAITING or self._running is not None:
             return
-        now, p = self._now(), ros_parameters.read(self)
+        now, p = self._now(), self.settings
         want_depth = self._wants_depth(p)
         frame = self._choose_frame(record, now, want_depth, p)
         if frame is not None:
@@ -266,7 +282,9 @@ class RisNode(LifecycleNode):
     def _wants_depth(self, p: NodeParameters) -> bool:
         if p.use_depth != 'auto':
             return p.use_depth == 'true'
-        return bool(self._frames.depth.items) or self.count_publishers('depth/image') > 0
+        # count_publishers does not remap names by itself.
+        topic = self.resolve_topic_name('depth/image')
+        return bool(self._frames.depth.items) or self.count_publishers(topic) > 0
 
     def _choose_frame(self, record: Record, now: float, want_depth: bool, p: NodeParameters
                       ) -> Frame | None:
@@ -324,7 +342,7 @@ class RisNode(LifecycleNode):
         return Ending(measured.outcome, measured.message, result_details(reply, header))
 
     def _publish_result(self, record: Record, ending: Ending) -> None:
-        now, p = self._now(), ros_parameters.read(self)
+        now, p = self._now(), self.settings
         header = record.details.get('header') or Header(stamp=self.get_clock().now().to_msg())
         details: dict[str, Any] = {'method': p.method,
                                    'total_ms': 1e3 * (now - record.received), **ending.details}
@@ -349,7 +367,7 @@ class RisNode(LifecycleNode):
         return current.state.value if current is not None else 'IDLE'
 
     def _publish_status(self) -> None:
-        p, current, state = ros_parameters.read(self), self._board.current, self._state_text()
+        p, current, state = self.settings, self._board.current, self._state_text()
         newest = self._frames.newest_stamp()
         values = {
             'state': state, 'command_id': current.id if current else None,
@@ -384,19 +402,7 @@ def main(args: list[str] | None = None,
         print(f'ris_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        # Not spin(): a signal that comes just as a peer leaves can be missed in its wait.
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    spin_until_shutdown(node)
     return 0
 
 

@@ -12,13 +12,13 @@ import sys
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from ris_ros.nodes.messages import array_to_image, camera_to_info
+from ris_ros.nodes.spinning import spin_until_shutdown
 from ris_ros.types import RisError
 
 
@@ -90,18 +90,7 @@ def render_scene(seed: int) -> Any:
 def main(args: list[str] | None = None) -> int:
     """Run the camera until it is told to stop."""
     rclpy.init(args=args)
-    node = TabletopCamera()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    spin_until_shutdown(TabletopCamera())
     return 0
 
 
