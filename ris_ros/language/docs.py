@@ -24,4 +24,6 @@ def doc_from_rows(rows: Sequence[Sequence[Any]]) -> Doc:
     """
     tokens = require('spacy.tokens', 'language')
     words, pos, tags, deps, heads = (list(column) for column in zip(*rows, strict=True))
-    return tokens.Doc(blank_vocab(), words=words, pos=pos, tags=tags, deps=deps, heads=heads)
+    spaces = [True] * (len(words) - 1) + [False]
+    return tokens.Doc(blank_vocab(), words=words, spaces=spaces, pos=pos, tags=tags, deps=deps,
+                      heads=heads)
