@@ -24,6 +24,7 @@ def write_network(out: Path, name: str, state: Mapping[str, torch.Tensor],
     path = out / f'{name}.safetensors'
     temporary = out / f'{name}.safetensors.tmp'
     save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary))
+    temporary.chmod(0o644)   # save_file makes it private
     temporary.rename(path)
     record = {'name': name, 'config': dict(config), 'validation': dict(trained),
               'sha256': sha256_of(path), 'bytes': path.stat().st_size}

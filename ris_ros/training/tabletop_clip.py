@@ -3,11 +3,14 @@ Train the small CLIP of the tabletop profile on the views that the methods show 
 
 Views: masked frames (TAS, HybridGL's local branch), the two streams of HybridGL together, crops,
 whole frames, and GEM's dense features averaged over each object.  A view of a region keeps the
-region's patches and a random part of the rest, which makes a step three times cheaper; the
+region's patches and a random part of the rest, which makes a step several times cheaper; the
 last part of the budget runs on all patches, as FLIP (CVPR 2023) does.
 
 Loss: a caption is true of every picture that shows what it says, so the contrastive softmax of
-CLIP spreads its target over all true pairs, in both directions.
+CLIP spreads its target over all true pairs, in both directions.  Two linear heads that are not
+kept, for kind and colour, give a small network on two CPU cores the steadier gradient of a
+classifier; positions start as sines and cosines, so that it need not find out first which
+patches are neighbours.
 """
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from torch import nn
 
 from ris_ros.models import vit
 from ris_ros.models.clip import build_clip, tokenizer_for
+from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.loop import Budget, pick_device, train
 from ris_ros.training.package import write_network
 from ris_ros.training.tabletop_captions import (
@@ -36,11 +40,12 @@ from ris_ros.training.tabletop_captions import (
 from ris_ros.training.tabletop_data import SceneStore
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZE, GRID, START, BETA, GEM_BLOCKS = 224, 14, 4, 2.0, 3
-KEPT = 56                       # patches kept of a region view while training is cheap
-FULL_FROM = 0.80                # share of the budget after which all patches are kept
-BATCH = {'local': 40, 'hybrid': 28, 'crop': 16, 'whole': 8}
-DENSE_SCENES = 3
+SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
+GRID = SIZE // PATCH
+KEPT = {'region': 24, 'crop': 48, 'whole': 70}   # patches kept while training is cheap
+FULL_FROM = 0.85                # share of the budget after which all patches are kept
+BATCH = {'local': 96, 'hybrid': 48, 'crop': 24, 'whole': 6}
+DENSE_SCENES = 2
 # What stands where the picture is masked away: HybridGL's released constant in normalised
 # space, black in RGB (the paper's I * m), and the normalised mean.
 FILLS = np.array([[0.48145466, 0.4578275, 0.40821073],
@@ -51,29 +56,81 @@ def tabletop_clip_config() -> dict[str, Any]:
     """Return the configuration of the network, vocabulary included."""
     return {
         'embed_dim': 128, 'quick_gelu': False, 'mean': list(MEAN), 'std': list(STD),
-        'vision_cfg': {'image_size': SIZE, 'patch_size': 16, 'width': 160, 'layers': 6,
+        'vision_cfg': {'image_size': SIZE, 'patch_size': PATCH, 'width': 128, 'layers': 6,
                        'head_width': 32, 'mlp_ratio': 3.0},
-        'text_cfg': {'context_length': 24, 'width': 128, 'heads': 4, 'layers': 2},
+        'text_cfg': {'context_length': 20, 'width': 128, 'heads': 4, 'layers': 2},
         'vocabulary': vocabulary(),
     }
+
+
+def sines_and_cosines(width: int) -> torch.Tensor:
+    """Return (GRID * GRID, width) positions: half for rows, half for columns, amplitude 0.5."""
+    quarter = width // 4
+    rates = 1.0 / (30.0 ** (torch.arange(quarter) / quarter))
+    angles = torch.arange(GRID)[:, None] * rates[None]
+    one = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = one[:, None].expand(-1, GRID, -1), one[None].expand(GRID, -1, -1)
+    return 0.5 * torch.cat([rows, columns], dim=2).reshape(GRID * GRID, width)
+
+
+def to_patches(images: np.ndarray) -> np.ndarray:
+    """Cut (n, S, S, ...) pictures into (n, GRID * GRID, PATCH, PATCH, ...) patches."""
+    cut = images.reshape(len(images), GRID, PATCH, GRID, PATCH, *images.shape[3:])
+    return np.ascontiguousarray(cut.swapaxes(2, 3)).reshape(
+        len(images), GRID * GRID, PATCH, PATCH, *images.shape[3:])
+
+
+def from_patches(patches: np.ndarray) -> np.ndarray:
+    """Put patches together again, the inverse of `to_patches`."""
+    grid = patches.reshape(len(patches), GRID, GRID, *patches.shape[2:])
+    return np.ascontiguousarray(grid.swapaxes(2, 3)).reshape(
+        len(patches), SIZE, SIZE, *patches.shape[4:])
+
+
+class ClipTrainee(nn.Module):
+    """The network with the heads that only training uses."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Build the network; its positions start as sines and cosines."""
+        super().__init__()
+        self.clip: Any = build_clip(config)
+        self.kind_head = nn.Linear(config['embed_dim'], len(KINDS))
+        self.colour_head = nn.Linear(config['embed_dim'], len(COLOURS))
+        with torch.no_grad():
+            position = self.clip.visual.positional_embedding
+            position.zero_()
+            position[1:] = sines_and_cosines(position.shape[1])
+
+    def name_loss(self, features: torch.Tensor, shown: list[list[Names]]) -> torch.Tensor:
+        """Return the classification loss of (n, D) features that show one object each."""
+        rows = [i for i, names in enumerate(shown) if names[0].kind in KINDS]
+        kinds = torch.tensor([list(KINDS).index(shown[i][0].kind) for i in rows])
+        colours = torch.tensor([list(COLOURS).index(shown[i][0].colour) for i in rows])
+        chosen = features[rows]
+        return (F.cross_entropy(self.kind_head(chosen), kinds.to(chosen.device))
+                + 0.5 * F.cross_entropy(self.colour_head(chosen), colours.to(chosen.device)))
 
 
 class Views:
     """Pictures of a scene store at the network's size, and the batches drawn from them."""
 
     def __init__(self, store: SceneStore, rng: np.random.Generator) -> None:
-        """Shrink all scenes once; blur them as HybridGL does (15 x 15, sigma 2.6)."""
+        """Shrink all scenes once; blur them as HybridGL does (15 x 15, sigma 2.6).
+
+        Pictures are kept as patches, so that a batch touches only the patches it keeps.
+        """
         from tqdm import tqdm
         self.store, self.rng = store, rng
         n = len(store)
-        self.sharp = np.empty((n, SIZE, SIZE, 3), np.uint8)
-        self.blurred = np.empty((n, SIZE, SIZE, 3), np.uint8)
+        self.sharp = np.empty((n, GRID * GRID, PATCH, PATCH, 3), np.uint8)
+        self.blurred = np.empty_like(self.sharp)
         self.instances = np.empty((n, SIZE, SIZE), np.uint8)
         for s in tqdm(range(n), desc='shrinking', unit='scene'):
             color = np.ascontiguousarray(store.color(s))
-            self.sharp[s] = cv2.resize(color, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-            self.blurred[s] = cv2.resize(cv2.GaussianBlur(color, (15, 15), 0), (SIZE, SIZE),
-                                         interpolation=cv2.INTER_LINEAR)
+            for kept, picture in ((self.sharp, color),
+                                  (self.blurred, cv2.GaussianBlur(color, (15, 15), 0))):
+                small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+                kept[s] = to_patches(small[None])[0]
             self.instances[s] = cv2.resize(np.ascontiguousarray(store.instances(s)), (SIZE, SIZE),
                                            interpolation=cv2.INTER_NEAREST)
 
@@ -134,7 +191,7 @@ class Views:
             out[row] = cv2.resize(np.ascontiguousarray(crop), (SIZE, SIZE),
                                   interpolation=cv2.INTER_LINEAR)
             shown.append([names_of(thing)])
-        return out, shown
+        return to_patches(out), shown
 
     def whole(self, number: int) -> tuple[np.ndarray, list[list[Names]]]:
         """Draw scenes as they are."""
@@ -147,66 +204,73 @@ class Views:
 class ClipTrainer:
     """One training step: draw views, encode them, compare them with captions."""
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], views: Views,
+    def __init__(self, trainee: ClipTrainee, config: dict[str, Any], views: Views,
                  device: torch.device) -> None:
-        """Keep the parts; the model is trained in place."""
-        self.model: Any = model
-        self.visual: Any = model.visual  # type: ignore[assignment]
+        """Keep the parts; the trainee is trained in place."""
+        self.trainee = trainee
+        self.model: Any = trainee.clip
+        self.visual: Any = trainee.clip.visual
         self.views, self.device, self.rng = views, device, views.rng
         self.tokenizer = tokenizer_for(config)
-        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(MEAN, device=device).view(1, 1, 1, 1, 3)
+        self._std = torch.tensor(STD, device=device).view(1, 1, 1, 1, 3)
 
-    def normalised(self, images: np.ndarray, augment: bool) -> torch.Tensor:
-        """(n, S, S, 3) uint8 to (n, 3, S, S) float32; training changes colours a little."""
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        x = x.permute(0, 3, 1, 2).float() / 255
+    def normalised(self, patches: np.ndarray, augment: bool) -> torch.Tensor:
+        """(n, K, 16, 16, 3) uint8 to float32 of CLIP's statistics; training changes colours."""
+        x = torch.from_numpy(np.ascontiguousarray(patches)).to(self.device).float() / 255
         if augment:
-            gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, device=self.device)
-            x = (x * gain * (1 + 0.025 * torch.randn(len(x), 3, 1, 1, device=self.device)))
-            x = (x + 0.015 * torch.randn_like(x)).clamp(0, 1)
+            gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, 1, device=self.device)
+            gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 1, 1, 3, device=self.device))
+            x = (x * gain + 0.015 * torch.randn_like(x)).clamp(0, 1)
         return (x - self._mean) / self._std
 
-    def region_inputs(self, scenes: np.ndarray, masks: np.ndarray, augment: bool
-                      ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return local views, context views (n, 3, S, S) and soft token masks (n, P)."""
-        m = torch.from_numpy(masks).to(self.device)[:, None].float()
-        sharp = self.normalised(self.views.sharp[scenes], augment)
+    def keep(self, wanted: np.ndarray | None, number: int, kept: int) -> np.ndarray:
+        """Choose patches: the wanted (n, P) bool first, then others at random; (n, kept)."""
+        if kept >= GRID * GRID:
+            return np.broadcast_to(np.arange(GRID * GRID), (number, GRID * GRID))
+        order = self.rng.random((number, GRID * GRID))
+        if wanted is not None:
+            order = order + 2 * wanted
+        return np.argpartition(-order, kept, axis=1)[:, :kept]
+
+    def region_inputs(self, scenes: np.ndarray, masks: np.ndarray, kept: int, augment: bool
+                      ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return local and context patches (n, K, 16, 16, 3), token masks and indices (n, K)."""
+        cut = to_patches(masks)
+        index = self.keep(cut.any((2, 3)), len(scenes), kept)
+        rows, scene_rows = np.arange(len(scenes))[:, None], scenes[:, None]
+        cut = cut[rows, index]
+        sharp, blurred = self.views.sharp[scene_rows, index], self.views.blurred[scene_rows, index]
+        m = torch.from_numpy(cut).to(self.device)[..., None]
         fill = torch.from_numpy(FILLS[self.rng.integers(len(FILLS), size=len(scenes))]
-                                ).to(self.device)[:, :, None, None]
-        context = self.normalised(np.where(masks[..., None], self.views.sharp[scenes],
-                                           self.views.blurred[scenes]), False)
-        tokens = F.interpolate(m, size=(GRID, GRID), mode='bilinear', align_corners=False)
-        return sharp * m + fill * (1 - m), context, tokens.flatten(1)
+                                ).to(self.device)[:, None, None, None]
+        local = torch.where(m, self.normalised(sharp, augment), fill)
+        context = self.normalised(np.where(cut[..., None], sharp, blurred), False)
+        # A bilinear sample at the patch centre is the mean of the four pixels around it.
+        middle = slice(PATCH // 2 - 1, PATCH // 2 + 1)
+        tokens = m[:, :, middle, middle, 0].float().mean((2, 3))
+        return local, context, tokens, torch.from_numpy(np.array(index)).to(self.device)
 
-    def keep(self, tokens: torch.Tensor | None, number: int, kept: int) -> torch.Tensor | None:
-        """Choose patches to keep: the region's first, then others at random; (n, 1 + kept)."""
-        patches = GRID * GRID
-        if kept >= patches:
-            return None
-        order = torch.rand(number, patches, device=self.device)
-        if tokens is not None:
-            order = order + 2 * (tokens > 0)
-        chosen = order.topk(kept, dim=1).indices + 1
-        return F.pad(chosen, (1, 0), value=0)
+    def _tokens(self, patches: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return CLS and patch tokens before the first block; patches (n, K, 16, 16, 3)."""
+        visual = self.visual
+        weight = visual.conv1.weight.permute(0, 2, 3, 1).flatten(1)
+        x = F.linear(patches.flatten(2), weight) + visual.positional_embedding[1 + index]
+        cls = (visual.class_embedding + visual.positional_embedding[0]).expand(len(x), 1, -1)
+        return visual.ln_pre(torch.cat([cls.to(x.dtype), x], dim=1))
 
-    def _tokens(self, images: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
-        x = vit.tokens_of(self.visual, images)
-        return x if index is None else x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
-
-    def plain(self, images: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+    def plain(self, patches: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Encode pictures; (n, D)."""
-        x = self._tokens(images, index)
+        x = self._tokens(patches, index)
         blocks = self.visual.transformer.resblocks
         for i, block in enumerate(blocks):
             x = vit.run_block(block, x, cls_only=i == len(blocks) - 1)
         return vit.head(self.visual, x[:, 0])
 
     def hybrid(self, local: torch.Tensor, context: torch.Tensor, tokens: torch.Tensor,
-               index: torch.Tensor | None) -> torch.Tensor:
+               index: torch.Tensor) -> torch.Tensor:
         """Encode regions as HybridGL does (equation 1, global to local); (n, D)."""
         gate = F.pad(tokens, (1, 0), value=1.0)
-        gate = gate if index is None else gate.gather(1, index)
         keys = gate > 0
         # Half of the time the global CLS token stays out, as in the paper's equation.
         if self.rng.random() < 0.5:
@@ -223,10 +287,21 @@ class ClipTrainer:
             x = fused
         return vit.head(self.visual, x[:, 0])
 
+    def _pictures(self, patches: np.ndarray) -> torch.Tensor:
+        whole = from_patches(patches)[:, None]      # one "patch" as large as the picture
+        return self.normalised(whole, True)[:, 0].permute(0, 3, 1, 2).contiguous()
+
+    def _sparse(self, patches: np.ndarray, kept: int) -> torch.Tensor:
+        """Encode pictures of which a random part of the patches is kept; (n, D)."""
+        index = self.keep(None, len(patches), kept)
+        chosen = patches[np.arange(len(patches))[:, None], index]
+        return self.plain(self.normalised(chosen, True),
+                          torch.from_numpy(np.array(index)).to(self.device))
+
     def dense(self, number: int) -> tuple[torch.Tensor, list[list[Names]]]:
         """Encode scenes with GEM; one feature per object, the mean over its patches."""
         scenes = self.rng.integers(len(self.views.store), size=number)
-        features = vit.gem_features(self.visual, self.normalised(self.views.sharp[scenes], True),
+        features = vit.gem_features(self.visual, self._pictures(self.views.sharp[scenes]),
                                     GEM_BLOCKS)
         out, shown = [], []
         for row, scene in enumerate(scenes):
@@ -241,32 +316,35 @@ class ClipTrainer:
 
     def loss(self, fraction: float) -> torch.Tensor:
         """Draw a batch and return its loss."""
-        kept, share = (KEPT, 1.0) if fraction < FULL_FROM else (GRID * GRID, 0.4)
-        count = {k: max(4, round(share * v)) for k, v in BATCH.items()}
+        full = fraction >= FULL_FROM
+        kept = {k: GRID * GRID if full else v for k, v in KEPT.items()}
+        count = {k: max(2, v // 5) if full else v for k, v in BATCH.items()}
         features, shown = [], []
         with torch.autocast(self.device.type, torch.bfloat16):
             for kind in ('local', 'hybrid'):
                 scenes, masks, names = self.views.regions(count[kind])
-                local, context, tokens = self.region_inputs(scenes, masks, True)
-                index = self.keep(tokens, count[kind], kept)
+                local, context, tokens, index = self.region_inputs(
+                    scenes, masks, kept['region'], True)
                 features.append(self.plain(local, index) if kind == 'local'
                                 else self.hybrid(local, context, tokens, index))
                 shown += names
-            for draw, number in ((self.views.crops, count['crop']),
-                                 (self.views.whole, count['whole'])):
-                images, names = draw(number)
-                features.append(self.plain(self.normalised(images, True),
-                                           self.keep(None, number, kept + 14)))
-                shown += names
-            dense, names = self.dense(DENSE_SCENES)
+            images, names = self.views.crops(count['crop'])
+            features.append(self._sparse(images, kept['crop']))
+            dense, more = self.dense(DENSE_SCENES)
             features.append(dense)
-            shown += names
-            captions, said = self._captions(shown)
+            shown += names + more
+            single = torch.cat([f.float() for f in features])
+            images, names = self.views.whole(count['whole'])
+            whole = self._sparse(images, kept['whole'])
+            captions, said = self._captions(shown + names)
             text = self.model.encode_text(self.tokenizer(captions).to(self.device))
-        pictures = F.normalize(torch.cat([f.float() for f in features]), dim=-1)
+        pictures = F.normalize(torch.cat([single, whole.float()]), dim=-1)
         logits = (self.model.logit_scale.exp().clamp(max=100)
                   * pictures @ F.normalize(text.float(), dim=-1).T)
-        return both_ways(logits, torch.from_numpy(truth_table(shown, said)).to(self.device))
+        true = torch.from_numpy(truth_table(shown + names, said)).to(self.device)
+        # The heads see directions of unit length, brought to the size a linear layer likes.
+        heads = self.trainee.name_loss(10 * pictures[:len(shown)], shown)
+        return both_ways(logits, true) + heads
 
     def _captions(self, shown: list[list[Names]]) -> tuple[list[str], list[Names]]:
         pairs = [caption(self.rng, names[int(self.rng.integers(len(names)))]) for names in shown]
@@ -274,7 +352,6 @@ class ClipTrainer:
 
     def validate(self, views: Views, number: int = 160) -> dict[str, float]:
         """Return the share of regions whose kind, colour and both are told right."""
-        from ris_ros.simulation.catalogue import COLOURS, KINDS
         kinds, colours = list(KINDS), list(COLOURS)
         pairs = [f'the {c} {k}' for k in kinds for c in colours]
         things = views.store.things[:: max(1, len(views.store.things) // number)][:number]
@@ -286,11 +363,12 @@ class ClipTrainer:
         truth = np.array([kinds.index(t.kind) * len(colours) + colours.index(t.colour)
                           for t in things])
         report = {}
-        local, context, tokens = self.region_inputs(scenes, masks, False)
+        local, context, tokens, index = self.region_inputs(scenes, masks, GRID * GRID, False)
         for name in ('local', 'hybrid'):
-            f = torch.cat([self.plain(local[i:i + 40], None) if name == 'local' else
-                           self.hybrid(local[i:i + 40], context[i:i + 40], tokens[i:i + 40], None)
-                           for i in range(0, len(things), 40)])
+            parts = [slice(i, i + 40) for i in range(0, len(things), 40)]
+            f = torch.cat([self.plain(local[p], index[p]) if name == 'local' else
+                           self.hybrid(local[p], context[p], tokens[p], index[p])
+                           for p in parts])
             best = (F.normalize(f, dim=-1) @ text.T).argmax(1).cpu().numpy()
             report[f'{name}_kind'] = float(np.mean(best // len(colours) == truth // len(colours)))
             report[f'{name}_colour'] = float(np.mean(best % len(colours) == truth % len(colours)))
@@ -318,7 +396,7 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
     torch.manual_seed(args.seed + 1)
     device = pick_device(args.device)
     config = tabletop_clip_config()
-    model = build_clip(config).to(device)
+    model = ClipTrainee(config).to(device)
     decay = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
@@ -329,5 +407,5 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
     val_views = Views(val_store, np.random.default_rng(1))
     history = train('clip', model, optimiser, Budget(args.minutes), args.work / 'clip.ckpt',
                     trainer.loss, lambda: trainer.validate(val_views), base_rate=1e-3)
-    write_network(out, 'tabletop_clip', model.state_dict(), config,
+    write_network(out, 'tabletop_clip', model.clip.state_dict(), config,
                   history[-1] if history else {})

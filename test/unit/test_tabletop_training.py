@@ -79,7 +79,7 @@ def test_clip_step_trains_and_the_run_resumes(store, tmp_path):
     config = tabletop_clip.tabletop_clip_config()
     config['vision_cfg'] |= {'width': 32, 'layers': 5, 'head_width': 16}
     config['text_cfg'] |= {'width': 32, 'heads': 2, 'layers': 1}
-    model = tabletop_clip.build_clip(config)
+    model = tabletop_clip.ClipTrainee(config)
     views = tabletop_clip.Views(store, np.random.default_rng(0))
     trainer = tabletop_clip.ClipTrainer(model, config, views, torch.device('cpu'))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
