@@ -77,6 +77,11 @@ setup(
         'ris_ros.methods': [
             'hybridgl = ris_ros.methods.hybridgl:HybridGL',
             'clip_only = ris_ros.methods.clip_only:ClipOnly',
+            'global_local = ris_ros.methods.baselines:GlobalLocal',
+            'region_token = ris_ros.methods.baselines:RegionToken',
+            'score_map = ris_ros.methods.baselines:ScoreMap',
+            'clip_surgery = ris_ros.methods.baselines:ClipSurgery',
+            'grad_cam = ris_ros.methods.baselines:GradCam',
         ],
     },
 )

@@ -21,9 +21,9 @@ from ris_ros.nodes.messages import (
     point_message,
     pose_message,
 )
-from ris_ros.nodes.overlay import draw_overlay
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.nodes.worker import Reply
+from ris_ros.overlay import draw_overlay
 from ris_ros.types import Candidate, Outcome, Segmentation
 
 MASK_OUTCOMES = (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS)
@@ -65,9 +65,8 @@ class Outputs:
                 self._cloud.publish(cloud_message(geometry.cloud, header))
         if parameters.publish.overlay and self._overlay.get_subscription_count():
             assert reply.image is not None
-            masks = [segmentation.mask] if segmentation.outcome is Outcome.SUCCEEDED_2D else [
-                item.mask for item in segmentation.candidates[:5]] if has_mask else []
-            picture = draw_overlay(reply.image, masks, geometry.pixel if geometry else None)
+            picture = draw_overlay(reply.image, segmentation,
+                                   pixel=geometry.pixel if geometry else None)
             self._overlay.publish(array_to_image(picture, 'rgb8', header))
 
 

@@ -63,7 +63,9 @@ def test_entry_points_name_what_exists(installed):
     (info,) = installed.glob('lib/python*/site-packages/ris_ros-*.dist-info/entry_points.txt')
     parser = configparser.ConfigParser()
     parser.read(info)
-    assert set(parser['ris_ros.methods']) >= {'hybridgl', 'clip_only'}
+    from ris_ros.methods.registry import BUILT_IN
+    assert dict(parser['ris_ros.methods']) == {
+        name: location for name, (location, *_) in BUILT_IN.items()}
     for section in parser.sections():
         for location in parser[section].values():
             module, _, name = location.partition(':')
