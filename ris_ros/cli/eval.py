@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ris_ros.datasets.derived import LAYOUTS
 from ris_ros.datasets.masks import CONVENTIONS
 from ris_ros.datasets.refer import ReferOptions
 from ris_ros.datasets.registry import DATASETS, open_dataset
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument('--split', help='val, test, testA, testB, train, miniv, unseen, all ...')
     what.add_argument('--split-by', choices=('unc', 'umd', 'google'),
                       help='which refs file (default: unc, umd for refcocog)')
+    what.add_argument('--layout', choices=LAYOUTS, default='refer',
+                      help='of RefCOCO data: as published (refer), or as other projects convert '
+                           'it')
     what.add_argument('--sentence-field', choices=('sent', 'raw'), default='sent')
     what.add_argument('--sentences', choices=('all', 'first'), default='all',
                       help='first: only the first sentence of each reference (PCNet)')
@@ -94,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     check_workers(args.workers)
     settings = method_settings(args.method, args.rules, args.settings)
     options = ReferOptions(args.split_by, args.sentence_field, args.sentences, args.overlap)
-    dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict)
+    dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict,
+                           args.layout)
     for note in dataset.notes:
         _say(f'note: {note}')
     for problem in dataset.problems.entries:
@@ -102,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     header = {
         'method': args.method, 'profile': args.profile, 'dataset': args.dataset,
         'split': dataset.split, 'device': args.device, 'settings': settings,
-        'root': args.root.resolve().name if args.root else None, 'reading': asdict(options)}
+        'root': args.root.resolve().name if args.root else None,
+        'reading': {**asdict(options), 'layout': args.layout}}
     record_path = _record_path(args, header)
     spec = SegmenterSpec(args.profile, args.method, args.device, settings)
     record = run_evaluation(dataset, spec, header, RunOptions(

@@ -148,7 +148,7 @@ class CocoMask:
 class FileMask:
     """A mask kept as a picture, any non-zero level being foreground.
 
-    size: (height, width) of the image it belongs to.
+    place: file and entry that name it, for messages.
     """
 
     path: Path

@@ -97,7 +97,7 @@ class RecordFile:
 
 
 class RecordWriter:
-    """Appends to a record; each image is one write, followed by a flush to the disk."""
+    """Appends to a record; each image is one write, flushed at once: a kill loses one image."""
 
     def __init__(self, path: Path, header: Mapping[str, Any], keep_bytes: int | None) -> None:
         """Open `path`; keep_bytes: continue after so many bytes, None starts a new record."""
