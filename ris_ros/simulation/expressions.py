@@ -244,7 +244,9 @@ def sample_expressions(spec: SceneSpec, instances: np.ndarray, poses: np.ndarray
 def _spread(candidates: list[Candidate], number: int, rng: np.random.Generator) -> list[int]:
     """Pick candidates at random, but one target twice only when there are no others left."""
     order = [int(i) for i in rng.permutation(len(candidates))]
-    first, later, used = [], [], set()
+    first: list[int] = []
+    later: list[int] = []
+    used: set[tuple[int, ...]] = set()
     for i in order:
         (later if candidates[i][2] in used else first).append(i)
         used.add(candidates[i][2])
