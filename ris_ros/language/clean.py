@@ -9,6 +9,12 @@ from ris_ros.language.lexicon import ENGLISH, FOREIGN
 
 MAX_CHARACTERS = 1000
 NOT_ENGLISH = 'The command does not seem to be English; say it in English.'
+# Ways of writing that the pipeline has not learned; the expression itself is left alone.
+_SPELLINGS = tuple((re.compile(p, re.IGNORECASE), r) for p, r in (
+    (r'\b(?:pls|plz|plse)\b', 'please'), (r'\bgimme\b', 'give me'),
+    (r'\blemme\b', 'let me'), (r'\bwanna\b', 'want to'),
+    (r'\b(pick|turn|put|hand|take)-(up|down|on|off|over|away|out)\b', r'\1 \2'),
+    (r'^((?:please )?)pickup (?!truck|van)', r'\1pick up ')))
 _QUOTES = str.maketrans({'’': "'", '‘': "'", '“': '"', '”': '"', '–': '-', '—': '-', ' ': ' '})
 
 
@@ -39,6 +45,8 @@ def clean(text: str) -> CleanText:
         return CleanText(joined, f'The command {said}; say what to do with which object.')
     if sum(_latin(c) for c in letters) < 0.7 * len(letters) or _foreign(joined):
         return CleanText(joined, NOT_ENGLISH)
+    for pattern, written in _SPELLINGS:
+        joined = pattern.sub(written, joined)
     return CleanText(joined)
 
 

@@ -134,7 +134,9 @@ ORDINALS = words('first second third fourth fifth sixth seventh last next other 
                  'very main single actual')
 COLOURS = words('red green blue yellow orange purple pink black white brown gray grey beige cyan '
                 'magenta turquoise violet teal navy maroon gold silver olive crimson golden tan '
-                'khaki lime indigo colorful dark light bright')
+                'khaki lime indigo colorful')
+# Colours that are things as well: "the orange".
+COLOURED_THINGS = words('orange lime olive')
 CLOTHES = words('shirt jacket coat hat dress suit shorts jeans pants trousers skirt sweater '
                 'hoodie vest uniform cap glasses sunglasses tie scarf boots shoes helmet top '
                 't-shirt tshirt blouse outfit clothes clothing jersey costume gloves sandals')

@@ -215,7 +215,8 @@ class _Reader:
         """Whether word `i`, behind a noun, makes a compound with it: "coffee mug"."""
         s = self.s
         if s.pos[i] in NOMINAL or s.pos[i] == 'X':
-            return True
+            numbered = s.low[i] == 'number' and i + 1 < self.stop and s.pos[i + 1] == 'NUM'
+            return not numbered  # "player number 7"
         if s.pos[i] == 'ADJ':
             return self._noun_follows(i + 1)
         # A base form cannot be a verb here: "the coffee grind" is a noun phrase.
@@ -227,7 +228,7 @@ class _Reader:
             return False
         if s.pos[i] in NOMINAL:
             colour = word in lex.COLOURS and (
-                self._noun_follows(i + 1) or (self.certain and word != 'orange'))
+                self._noun_follows(i + 1) or (self.certain and word not in lex.COLOURED_THINGS))
             return not colour
         if s.pos[i] == 'VERB' and s.tag[i] in ('VB', 'VBP'):
             return self.certain or i + 1 == self.stop
@@ -242,7 +243,7 @@ class _Reader:
             return None
         last = end - 1
         if head is None and last > self.start and (
-                s.low[last] == 'orange' or self._unknown_noun(last)):
+                s.low[last] in lex.COLOURED_THINGS or self._unknown_noun(last)):
             head = last
         said = s.low[self.start:end]
         if head is None and (all(w in lex.DETERMINERS for w in said) or said == ['next']):

@@ -50,7 +50,7 @@ def place_at(s: Sentence, i: int, stop: int) -> Place | None:
     phrase = noun_phrase(s, first, stop)
     if phrase is None or phrase.head is None:
         return None
-    if s.low[phrase.head] in lex.NO_THINGS:
+    if kind == 'inside' and s.low[phrase.head] in lex.NO_THINGS:
         return Place(i, phrase.end, 'other')
     return Place(i, phrase.end, kind, objects=(phrase,), goal=goal)
 

@@ -58,7 +58,7 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
             found.linked.append(linked)
             at, linked, negated = place.end, False, False
             own = own and not place.objects
-        elif word in ('and', 'or', ',', 'but'):
+        elif word in ('and', 'or', ',', 'but', 'then'):
             after = _after_link(s, at, stop)
             if after is None:
                 break
@@ -172,7 +172,9 @@ def target_of(s: Sentence, found: Found, skip: frozenset[int]) -> Target:
 def _attributes(s: Sentence, found: Found) -> tuple[str, ...]:
     skipped = (lex.words('most hand side') | lex.PLACE_WORDS | lex.DETERMINERS | lex.ORDINALS
                | lex.NUMBERS | lex.OTHER_PLACES)
-    inside = [i for i in range(found.phrase.start, found.phrase.end) if i != found.phrase.head
+    start = max([found.phrase.start, *(  # "the red cube's neighbor" is not red
+        i for i in range(found.phrase.start, found.phrase.end) if s.tag[i] == 'POS')])
+    inside = [i for i in range(start, found.phrase.end) if i != found.phrase.head
               and s.low[i] not in skipped and not s.low[i][0].isdigit()
               and (s.pos[i] == 'ADJ' or s.tag[i] in ('VBN', 'VBG') or s.low[i] in lex.COLOURS
                    or s.low[i] in lex.COMMON_ADJECTIVES)]

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip('spacy')
 
-from ris_ros.language import iterprime, tas, wordnet
+from ris_ros.language import analyse, iterprime, tas, wordnet
 from ris_ros.language.docs import doc_from_rows
 from ris_ros.language.hybridgl import text_plan
 from ris_ros.language.pipelines import load_pipeline
@@ -77,6 +77,18 @@ def test_iterprime_primary_word_and_positions():
         expected = case['primary_word_tokens']
         assert plan.primary_tokens == (None if expected is None else tuple(expected))
         assert list(plan.effective_tokens) == case['effective_tokens'], case['expression']
+
+
+def test_dependencies_find_the_primary_word_of_the_trees():
+    same = []
+    for case in cases('iterprime')['cases']:
+        words = case['expression'].split()
+        by_tree = iterprime.primary_from_tree(case['tree'], words, case['upos'])
+        doc = analyse(case['expression'], 'shipped').doc
+        found = iterprime.primary_from_dependencies(doc)
+        same.append((None if by_tree is None else words[by_tree])
+                    == (None if found is None else doc[found].text))
+    assert sum(same) >= 0.8 * len(same), same
 
 
 def test_tas_negatives_by_wordnet():

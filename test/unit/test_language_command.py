@@ -109,6 +109,21 @@ def test_attributes():
     assert parse('top left man', 'shipped').target.attributes == ()
 
 
+@pytest.mark.parametrize('text, action, expression', [
+    ('pls grab the Mug', 'grab', 'the Mug'), ('pick-up the red mug', 'pick up', 'the red mug'),
+    ('Pickup the red mug', 'pick up', 'the red mug'), ('gimme the ball', 'give', 'the ball'),
+    ('the pickup truck', None, 'the pickup truck'),
+    ('pick up the cube then put it down', 'pick up', 'the cube'),
+    ('where are the keys', 'find', 'the keys'), ('i would like the pear', 'want', 'the pear'),
+    ('take a look at the clock', 'look', 'the clock'), ('pick up the lime', 'pick up', 'the lime'),
+    ('PICK UP THE RED MUG', 'pick up', 'THE RED MUG'), ('open box', None, 'open box'),
+    ('open the box', 'open', 'the box'), ('watch next to phone', None, 'watch next to phone'),
+    ('the smallest of the three boxes', None, 'the smallest of the three boxes')])
+def test_ways_of_saying(text, action, expression):
+    command = parse(text, 'shipped')
+    assert (command.action, command.target.expression) == (action, expression)
+
+
 def test_negated_relation_is_no_relation():
     assert parse('the cup that is not on the tray', 'shipped').target.relations == ()
 
