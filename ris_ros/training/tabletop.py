@@ -3,6 +3,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ris_ros.training.tabletop_data import SceneStore
 
 NETWORKS = ('sam', 'clip')
 
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_sam(args: argparse.Namespace, train_store: object, val_store: object,
+def _train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
                out: Path) -> None:
     import numpy as np
     import torch

@@ -90,10 +90,14 @@ def from_patches(patches: np.ndarray) -> np.ndarray:
 class ClipTrainee(nn.Module):
     """The network with the heads that only training uses."""
 
+    clip: Any
+    kind_head: nn.Linear
+    colour_head: nn.Linear
+
     def __init__(self, config: dict[str, Any]) -> None:
         """Build the network; its positions start as sines and cosines."""
         super().__init__()
-        self.clip: Any = build_clip(config)
+        self.clip = build_clip(config)
         self.kind_head = nn.Linear(config['embed_dim'], len(KINDS))
         self.colour_head = nn.Linear(config['embed_dim'], len(COLOURS))
         with torch.no_grad():
@@ -104,8 +108,10 @@ class ClipTrainee(nn.Module):
     def name_loss(self, features: torch.Tensor, shown: list[list[Names]]) -> torch.Tensor:
         """Return the classification loss of (n, D) features that show one object each."""
         rows = [i for i, names in enumerate(shown) if names[0].kind in KINDS]
-        kinds = torch.tensor([list(KINDS).index(shown[i][0].kind) for i in rows])
-        colours = torch.tensor([list(COLOURS).index(shown[i][0].colour) for i in rows])
+        kind_of = {kind: k for k, kind in enumerate(KINDS)}
+        colour_of = {colour: k for k, colour in enumerate(COLOURS)}
+        kinds = torch.tensor([kind_of[str(shown[i][0].kind)] for i in rows])
+        colours = torch.tensor([colour_of[str(shown[i][0].colour)] for i in rows])
         chosen = features[rows]
         return (F.cross_entropy(self.kind_head(chosen), kinds.to(chosen.device))
                 + 0.5 * F.cross_entropy(self.colour_head(chosen), colours.to(chosen.device)))
@@ -237,7 +243,7 @@ class ClipTrainer:
                       ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return local and context patches (n, K, 16, 16, 3), token masks and indices (n, K)."""
         cut = to_patches(masks)
-        index = self.keep(cut.any((2, 3)), len(scenes), kept)
+        index = self.keep(np.any(cut, axis=(2, 3)), len(scenes), kept)
         rows, scene_rows = np.arange(len(scenes))[:, None], scenes[:, None]
         cut = cut[rows, index]
         sharp, blurred = self.views.sharp[scene_rows, index], self.views.blurred[scene_rows, index]

@@ -93,10 +93,10 @@ class SamSampler:
         small = cv2.resize(np.ascontiguousarray(color), (round(width * k), round(height * k)),
                            interpolation=cv2.INTER_AREA).astype(np.float32)
         gain = self.rng.uniform(0.75, 1.2) * self.rng.uniform(0.92, 1.08, 3)
-        small = small * gain + self.rng.normal(0, self.rng.uniform(0, 5), small.shape)
+        noisy = small * gain + self.rng.normal(0, self.rng.uniform(0, 5), small.shape)
         out = np.zeros((self.size, self.size, 3), np.float32)
         out[:small.shape[0], :small.shape[1]] = (
-            np.clip(small, 0, 255) - np.array([123.675, 116.28, 103.53])) / np.array(
+            np.clip(noisy, 0, 255) - np.array([123.675, 116.28, 103.53])) / np.array(
                 [58.395, 57.12, 57.375])
         return out
 
@@ -119,6 +119,9 @@ class SamSampler:
 class SamTrainee(nn.Module):
     """The network with the head that only training uses."""
 
+    sam: Any
+    dense_head: nn.Conv2d
+
     def __init__(self, config: SamConfig) -> None:
         """Build both from the configuration."""
         super().__init__()
@@ -128,7 +131,7 @@ class SamTrainee(nn.Module):
     def masks_of(self, embedding: torch.Tensor, points: torch.Tensor
                  ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (P, 3, 4G, 4G) mask logits and (P, 3) predicted IoU for P points of one image."""
-        sam: Any = self.sam
+        sam = self.sam
         labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
         sparse, dense = sam.prompt_encoder(points=(points[:, None], labels), boxes=None,
                                            masks=None)
