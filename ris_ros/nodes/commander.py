@@ -17,7 +17,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.utilities import remove_ros_args
@@ -85,7 +85,8 @@ class Commander(Node):
 
     def wait_for_peers(self) -> None:
         """Wait until the node is active and sees the camera."""
-        self.wait(self._node_is_active, 'activation of ris_node')
+        # Loading the models may take minutes on a slow or busy machine.
+        self.wait(self._node_is_active, 'activation of ris_node', 5 * self._patience)
         self.wait(lambda: self.camera.get('subscribers', 0) >= 1, 'discovery of the camera')
         self.settle(lambda: False, 1.0)  # the other side of each match may come a little later
 
@@ -245,7 +246,7 @@ def main(args: list[str] | None = None) -> int:
     except RisError as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         return 130
     finally:
         commander.destroy_node()

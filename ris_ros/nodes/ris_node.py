@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
@@ -40,6 +40,8 @@ from ris_ros.nodes.spinning import spin_until_shutdown
 from ris_ros.nodes.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
+# Sensor data, deep enough that a busy machine does not cost images; only the newest count.
+IMAGE_QOS = QoSProfile(depth=15, reliability=ReliabilityPolicy.BEST_EFFORT)
 TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
 REFUSED = 'the node could not be configured'
 STREAMS = (('image', 'image', Image), ('depth', 'depth/image', Image),
@@ -90,6 +92,8 @@ class RisNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the models and run them once; FAILURE with a clear log if that cannot be."""
         p = self.settings
+        self._inactive_reason = 'the models are loading'
+        self._publish_status()
         try:
             settings = self._method_settings(p)
             self.get_logger().info(
@@ -112,7 +116,7 @@ class RisNode(LifecycleNode):
             if stream != 'image' and self.settings.use_depth == 'false':
                 continue
             self._image_subscriptions.append(self.create_subscription(
-                kind, topic, partial(self._on_message, stream), qos_profile_sensor_data,
+                kind, topic, partial(self._on_message, stream), IMAGE_QOS,
                 qos_overriding_options=options))
         self._active = True
         self._publish_status()
