@@ -82,6 +82,7 @@ setup(
             'score_map = ris_ros.methods.baselines:ScoreMap',
             'clip_surgery = ris_ros.methods.baselines:ClipSurgery',
             'grad_cam = ris_ros.methods.baselines:GradCam',
+            'iterprime = ris_ros.methods.iterprime:IteRPrimE',
         ],
     },
 )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ris_ros.models.clip import ClipModel
-    from ris_ros.models.options import ProposalSettings
+    from ris_ros.models.mask2former import Mask2FormerProposer
+    from ris_ros.models.matcher import Matcher
+    from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
     from ris_ros.models.proposals import SamProposer
 
 
@@ -71,6 +73,8 @@ class Networks:
         self.store = WeightStore(model_dir)
         self._clips: dict[str, ClipModel] = {}
         self._sam: nn.Module | None = None
+        self._mask2former: nn.Module | None = None
+        self._matcher: Matcher | None = None
 
     def name_of(self, role: str) -> str:
         """Return the network behind a role; raises BadInputError where the profile has none."""
@@ -99,3 +103,41 @@ class Networks:
             load_state(sam, state, 'SAM')
             self._sam = sam
         return SamProposer(self._sam, settings, self.device, self.precision)
+
+    def mask2former(self, settings: Mask2FormerSettings) -> Mask2FormerProposer:
+        """Return a mask proposer over the profile's Mask2Former with the given settings."""
+        from ris_ros.models import mask2former
+        from ris_ros.models.clip import load_state
+        if self._mask2former is None:
+            state, config = self.store.load(self.name_of('mask2former'))
+            model = mask2former.build_mask2former(
+                mask2former.PUBLISHED[config] if isinstance(config, str) else config)
+            load_state(model, state, 'Mask2Former')
+            self._mask2former = model
+        return mask2former.Mask2FormerProposer(self._mask2former, settings, self.device,
+                                               self.precision)
+
+    def matcher(self) -> Matcher:
+        """Return the image-text matcher, loading it once.
+
+        Its vocabulary stands in its configuration ("vocabulary", a list) or is a file of the
+        role `vocabulary`.  Raises BadInputError where the profile has no matcher.
+        """
+        from ris_ros.models.albef import PUBLISHED, AlbefConfig, load_albef
+        from ris_ros.models.matcher import Matcher
+        from ris_ros.models.wordpiece import WordPiece, read_vocabulary
+        if 'matcher' not in self.profile.networks:
+            raise BadInputError(
+                f'the profile {self.profile.name} has no image-text matcher: none is trained for '
+                'it yet; methods that need one run with the profile paper')
+        if self._matcher is None:
+            state, config = self.store.load(self.name_of('matcher'))
+            words = None if isinstance(config, str) else config.get('vocabulary')
+            sizes = PUBLISHED[config] if isinstance(config, str) else AlbefConfig.from_dict(
+                {name: value for name, value in config.items() if name != 'vocabulary'})
+            model = load_albef(state, sizes)
+            if words is None:
+                words = read_vocabulary(self.store.verify(self.name_of('vocabulary')))
+            self._matcher = Matcher(model, WordPiece(words, sizes.separator), self.device,
+                                    self.precision)
+        return self._matcher

@@ -36,6 +36,9 @@ BUILT_IN = {
     'grad_cam': ('ris_ros.methods.baselines:GradCam',
            'ris_ros.methods.settings:DenseBaselineSettings',
            'baseline: Grad-CAM on the last block'),
+    'iterprime': ('ris_ros.methods.iterprime:IteRPrimE',
+                  'ris_ros.methods.settings:IterPrimeSettings',
+                  'Grad-CAM of an image-text matcher, refined while it looks (AAAI 2025)'),
 }
 
 

@@ -42,10 +42,14 @@ def check_precision(precision: str, device: str) -> str:
 
 
 @contextmanager
-def autocast(device: str, precision: str) -> Iterator[None]:
-    """Run without gradients, and in reduced precision where asked for."""
+def autocast(device: str, precision: str, later_gradient: bool = False) -> Iterator[None]:
+    """Run without gradients, and in reduced precision where asked for.
+
+    later_gradient: the results may take part in a graph afterwards, which tensors made in
+    inference mode may not.
+    """
     torch = require('torch', 'models')
-    with torch.inference_mode():
+    with torch.no_grad() if later_gradient else torch.inference_mode():
         if precision == 'fp32':
             yield
             return

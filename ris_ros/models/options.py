@@ -23,3 +23,16 @@ class ProposalSettings:
                                        unit='pixels', source='released code', minimum=0)
     points_per_batch: int = option(64, 'prompts decoded at once', source='SAM default',
                                    minimum=1, maximum=4096)
+
+
+@dataclass(frozen=True)
+class Mask2FormerSettings:
+    """Mask proposals of Mask2Former: every query's mask, whatever its class."""
+
+    mask_threshold: float = option(0.35, "a query's pixel belongs to its mask above this "
+                                   'probability', source='IteRPrimE released code; not in the '
+                                   'paper', minimum=0.0, maximum=1.0)
+    shortest_side: int = option(800, "Mask2Former's input, shorter side", unit='pixels',
+                                source='detectron2 default', minimum=32, maximum=4096)
+    longest_side: int = option(1333, 'the same, longer side at most', unit='pixels',
+                               source='detectron2 default', minimum=32, maximum=8192)
