@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='start from the weights of the last checkpoint in the work folder')
     parser.add_argument('--evaluate-only', action='store_true',
                         help='only report the accuracy of the pipeline in OUT')
+    parser.add_argument('--test-commands', type=int, default=1000,
+                        help='generated sentences of the report (default %(default)s)')
     parser.add_argument('--checked', type=Path, metavar='FILE',
                         help='hand-checked commands to report on as well '
                              '(test/data/commands_60.json)')
@@ -76,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
     from ris_ros.training import language_report
     require('spacy', 'language')
     if args.evaluate_only:
-        language_report.print_report(args.out, args.ewt, args.checked)
+        language_report.print_report(args.out, args.ewt, args.checked, args.test_commands)
         return 0
     work = args.work or args.out.with_name(args.out.name + '-work')
     write_corpora(args.ewt, work, args.commands, args.seed)
     best = train(work, args.max_steps, args.seed, args.resume)
     write_pipeline(best, args.out, args.ewt)
-    language_report.print_report(args.out, args.ewt, args.checked)
+    language_report.print_report(args.out, args.ewt, args.checked, args.test_commands)
     return 0
 
 
@@ -124,7 +126,8 @@ def write_corpora(ewt: Path, work: Path, commands: int, seed: int) -> None:
     vocab = spacy.blank('en').vocab
     work.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
-    for part, count, first_seed in (('train', commands, seed), ('dev', 600, seed + 1)):
+    for part, count, first_seed in (('train', commands, seed),
+                                    ('dev', min(600, commands), seed + 1)):
         docs = list(treebank_docs(vocab, ewt / f'en_ewt-ud-{part}.conllu',
                                   rng if part == 'train' else None))
         docs += [doc_of(vocab, [nodes]) for nodes in Grammar(first_seed).sentences(count)]

@@ -47,13 +47,14 @@ def checked_docs(vocab: Any, path: Path) -> list[Any]:
     return docs
 
 
-def report(folder: Path, ewt: Path, checked: Path | None = None) -> dict[str, dict[str, float]]:
+def report(folder: Path, ewt: Path, checked: Path | None = None,
+           generated: int = 1000) -> dict[str, dict[str, float]]:
     """Return scores of the pipeline in `folder` per test set, in percent.
 
     The treebank's sentences are scored one by one, after conversion of their labels.
     """
     nlp = require('spacy', 'language').load(folder)
-    unseen = [doc_of(nlp.vocab, [nodes]) for nodes in Grammar(990001).sentences(1000)]
+    unseen = [doc_of(nlp.vocab, [nodes]) for nodes in Grammar(990001).sentences(generated)]
     test = list(treebank_docs(nlp.vocab, ewt / 'en_ewt-ud-test.conllu', None))
     found = {'treebank test': score_docs(nlp, test),
              'generated, unseen seed': score_docs(nlp, unseen)}
@@ -62,7 +63,8 @@ def report(folder: Path, ewt: Path, checked: Path | None = None) -> dict[str, di
     return found
 
 
-def print_report(folder: Path, ewt: Path, checked: Path | None = None) -> None:
+def print_report(folder: Path, ewt: Path, checked: Path | None = None,
+                 generated: int = 1000) -> None:
     """Print the scores, one line per test set."""
-    for name, scores in report(folder, ewt, checked).items():
+    for name, scores in report(folder, ewt, checked, generated).items():
         print(name + ': ' + ', '.join(f'{MEASURES[k]} {v:.1f} %' for k, v in scores.items()))

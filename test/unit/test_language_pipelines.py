@@ -187,3 +187,20 @@ def test_wordnet_similarities_from_real_data(tmp_path, monkeypatch):
     assert net.similarities('dog', 'dog').count(1.0) >= 7
     assert net.similarities('men', 'man').count(1.0) >= 3  # base forms are found
     assert net.similarities('frobnicator', 'man') == ()
+
+
+def test_ris_train_language_from_treebank_to_loadable_pipeline(tmp_path, capsys):
+    ewt, out = tmp_path / 'ewt', tmp_path / 'pipeline'
+    ewt.mkdir()
+    for part in ('train', 'dev', 'test'):
+        (ewt / f'en_ewt-ud-{part}.conllu').write_text(CONLLU * 3)
+    (ewt / 'LICENSE.txt').write_text('licence')
+    command = ['train', 'language', '--ewt', str(ewt), '--out', str(out),
+               '--commands', '20', '--max-steps', '1', '--test-commands', '5']
+    assert cli.main([*command, '--resume']) == 2  # nothing to resume from
+    assert cli.main(command) == 0
+    assert 'treebank test: tags' in capsys.readouterr().out
+    pipelines.verify_manifest(out)
+    assert str(tmp_path) not in (out / 'config.cfg').read_text()
+    assert pipelines.load_pipeline(str(out))('the red mug')[0].tag_
+    assert cli.main([*command, '--resume']) == 0
