@@ -50,7 +50,7 @@ def start(tmp_path, commands):
 def test_demo_runs_through(tmp_path):
     popen, mark = start(tmp_path, 3)
     try:
-        output, _ = popen.communicate(timeout=120)
+        output, _ = popen.communicate(timeout=240)
     finally:
         popen.kill()
     assert popen.returncode == 0, output
