@@ -43,8 +43,9 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         'tabletop', 'small networks of our own, shipped; they know the simulated tabletop and '
         'nothing else',
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
-        {'*': {'start_block': 4, 'gem_blocks': 3, 'min_mask_region_area': 100,
-               'top_k_target': 8}}),
+        {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
+               'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
+               'min_mask_region_area': 100, 'top_k_target': 8}}),
     Profile(
         'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch)',
         {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h'}),

@@ -141,10 +141,11 @@ class _Dense(_Baseline):
     def look(self, image: np.ndarray, masks: Tensor, boxes: Tensor) -> dict[str, Any]:
         """Return the patches' features, (P, D), and the masks ready for products."""
         from ris_ros.models.gem import gem_input
+        from ris_ros.models.proposals import pixel_counts
         pixels = gem_input(image, self.size, self.clip.mean, self.clip.std, self.device)
         with self.clip.autocast():
             patches = self.patches(pixels)
-        return {'patches': patches, 'masks': flat_masks(masks), 'areas': masks.flatten(1).sum(1)}
+        return {'patches': patches, 'masks': flat_masks(masks), 'areas': pixel_counts(masks)}
 
     def patches(self, pixels: Tensor) -> Tensor:
         """Return what the map is made of."""

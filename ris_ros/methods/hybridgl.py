@@ -93,6 +93,7 @@ class HybridGL:
 
         scores: (N,) the proposer's quality estimate.
         """
+        from ris_ros.models.proposals import pixel_counts
         timings = dict(timings or {})
         t0 = seconds_now(self.device)
         with autocast(self.device, 'fp32'):
@@ -102,7 +103,7 @@ class HybridGL:
             t2 = seconds_now(self.device)
             iou, containment = mask_overlaps(masks)
             flat = flat_masks(masks)
-            areas = masks.flatten(1).sum(1)
+            areas = pixel_counts(masks)
         timings.update(regions=t1 - t0, patches=t2 - t1)
         return scene_of(self.name, image, masks, boxes, scores, {
             'features': features, 'patches': patches, 'masks': flat, 'areas': areas,

@@ -18,6 +18,9 @@ GROUP = 'ris_ros.methods'
 BUILT_IN = {
     'hybridgl': ('ris_ros.methods.hybridgl:HybridGL', 'ris_ros.methods.settings:HybridGLSettings',
                  'hybrid global-local features and spatial guidance (CVPR 2025), training-free'),
+    'tas': ('ris_ros.methods.tas:TAS', 'ris_ros.methods.settings:TASSettings',
+            'text-augmented scores and a spatial rectifier (Findings of EMNLP 2023), '
+            'training-free'),
     'clip_only': ('ris_ros.methods.clip_only:ClipOnly',
                   'ris_ros.methods.settings:ClipOnlySettings',
                   'baseline: CLIP on region crops, nothing spatial'),

@@ -52,22 +52,31 @@ def boxes_of(masks: Tensor) -> Tensor:
     if not len(masks):
         return torch.zeros(0, 4, device=masks.device)
     xyxy = _extents(masks)
-    size = xyxy[:, 2:] - xyxy[:, :2] + masks.flatten(1).any(dim=1)[:, None]
+    size = xyxy[:, 2:] - xyxy[:, :2] + masks.view(torch.uint8).amax(dim=(1, 2))[:, None]
     return torch.cat([xyxy[:, :2], size], dim=1).float()
+
+
+def pixel_counts(masks: Tensor) -> Tensor:
+    """Return the set pixels of (N, H, W) bool masks, (N,) int32.
+
+    Short sums along the rows first: several times faster than one sum of 64-bit integers.
+    """
+    return masks.sum(dim=-1, dtype=torch.int16).sum(dim=-1, dtype=torch.int32)
 
 
 def _extents(masks: Tensor) -> Tensor:
     """Return (N, 4) int64 first column, first row, last column, last row; 0 when empty."""
     height, width = masks.shape[-2:]
-    columns, rows = masks.any(dim=1), masks.any(dim=2)
+    # The maximum of bytes is twenty times faster than `any` on a CPU.
+    data = masks.view(torch.uint8)
+    columns, rows = data.amax(dim=1), data.amax(dim=2)
 
     def span(hits: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        ints = hits.to(torch.uint8)
-        return ints.argmax(dim=1), size - 1 - ints.flip(1).argmax(dim=1)
+        return hits.argmax(dim=1), size - 1 - hits.flip(1).argmax(dim=1)
 
     left, right = span(columns, width)
     top, bottom = span(rows, height)
-    return torch.stack([left, top, right, bottom], dim=1) * columns.any(dim=1)[:, None]
+    return torch.stack([left, top, right, bottom], dim=1) * columns.amax(dim=1)[:, None]
 
 
 class SamProposer:
@@ -146,9 +155,7 @@ class SamProposer:
         """Return kept masks at image size, the stability of all, and which were kept."""
         full = self.sam.postprocess_masks(logits[:, None], input_size, size)[:, 0]
         threshold = self.sam.mask_threshold
-        high = (full > threshold + 1.0).flatten(1).sum(1)
-        low = (full > threshold - 1.0).flatten(1).sum(1)
-        stability = high / low
+        stability = pixel_counts(full > threshold + 1.0) / pixel_counts(full > threshold - 1.0)
         if self.settings.stability_score_thresh > 0:
             keep = stability >= self.settings.stability_score_thresh
         else:
