@@ -3,8 +3,8 @@ Train the small CLIP of the tabletop profile on the views that the methods show 
 
 Views: masked frames (TAS, HybridGL's local branch), the two streams of HybridGL together, crops,
 whole frames, and GEM's dense features averaged over each object.  A view of a region keeps the
-region's patches and a random part of the rest, which makes a step several times cheaper; the
-last part of the budget runs on all patches, as FLIP (CVPR 2023) does.
+region's patches and a random part of the rest, which makes a step several times cheaper, as in
+FLIP (CVPR 2023); a part of the steps, most of the late ones, runs on all patches.
 
 Loss: a caption is true of every picture that shows what it says, so the contrastive softmax of
 CLIP spreads its target over all true pairs, in both directions.  Two linear heads that are not
@@ -42,8 +42,13 @@ from ris_ros.training.tabletop_data import SceneStore
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
 GRID = SIZE // PATCH
-KEPT = {'region': 24, 'crop': 48, 'whole': 70}   # patches kept while training is cheap
-FULL_FROM = 0.85                # share of the budget after which all patches are kept
+# Patches kept per view, the share of the batch that a step with so many can afford, and how
+# often such a step comes before and after FULL_FROM of the budget.  Steps on all patches are
+# needed early too: a network that only ever saw a few of them tells kinds far worse on all.
+KEPT = (({'region': 24, 'crop': 48, 'whole': 70}, 1.0, 0.75, 0.35),
+        ({'region': 64, 'crop': 90, 'whole': 120}, 0.5, 0.15, 0.05),
+        ({'region': 196, 'crop': 196, 'whole': 196}, 0.2, 0.10, 0.60))
+FULL_FROM = 0.65
 BATCH = {'local': 96, 'hybrid': 48, 'crop': 24, 'whole': 6}
 DENSE_SCENES = 2
 # What stands where the picture is masked away: HybridGL's released constant in normalised
@@ -322,9 +327,9 @@ class ClipTrainer:
 
     def loss(self, fraction: float) -> torch.Tensor:
         """Draw a batch and return its loss."""
-        full = fraction >= FULL_FROM
-        kept = {k: GRID * GRID if full else v for k, v in KEPT.items()}
-        count = {k: max(2, v // 5) if full else v for k, v in BATCH.items()}
+        odds = [row[3 if fraction >= FULL_FROM else 2] for row in KEPT]
+        kept, share, *_ = KEPT[int(self.rng.choice(len(KEPT), p=odds))]
+        count = {k: max(2, round(share * v)) for k, v in BATCH.items()}
         features, shown = [], []
         with torch.autocast(self.device.type, torch.bfloat16):
             for kind in ('local', 'hybrid'):
