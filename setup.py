@@ -16,7 +16,7 @@ PILLOW = [f'pillow==12.3.0; {OLD}', f'pillow==13.0.0; {NEW}']
 EXTRAS = {
     'models': ['torch==2.14.1', 'torchvision==0.29.1', 'open_clip_torch==3.3.0',
                'segment-anything==1.0', 'timm==1.0.31', 'safetensors==0.8.0', 'ftfy==6.3.1',
-               'PyYAML>=6.0', 'tqdm>=4.60', OPENCV, *PILLOW,
+               'PyYAML>=6.0', 'tqdm>=4.60', 'huggingface_hub>=0.30', OPENCV, *PILLOW,
                f'transformers==5.20.2; {OLD}', f'transformers==5.23.0; {NEW}'],
     'language': ['spacy==3.8.18', 'nltk==3.10.4'],
     # A second parser, for the trees that one method's paper used.
