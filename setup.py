@@ -76,6 +76,7 @@ setup(
         ],
         'ris_ros.methods': [
             'hybridgl = ris_ros.methods.hybridgl:HybridGL',
+            'tas = ris_ros.methods.tas:TAS',
             'clip_only = ris_ros.methods.clip_only:ClipOnly',
             'global_local = ris_ros.methods.baselines:GlobalLocal',
             'region_token = ris_ros.methods.baselines:RegionToken',

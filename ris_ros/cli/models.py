@@ -55,7 +55,8 @@ def _list(store: WeightStore, as_json: bool) -> int:
     rows: list[dict[str, Any]] = []
     for entry in store.entries.values():
         path = store.find(entry.name)
-        size = path.stat().st_size if path else entry.bytes
+        files = path.rglob('*') if path and path.is_dir() else [path] if path else []
+        size = sum(f.stat().st_size for f in files) or entry.bytes
         rows.append({
             'name': entry.name, 'kind': entry.kind, 'here': path is not None,
             'file': str(path) if path else None, 'bytes': size, 'url': entry.url or None,

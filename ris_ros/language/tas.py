@@ -12,7 +12,7 @@ Source: TAS section 3 (paper), released code.  Nothing here needs a model, only 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -191,20 +191,30 @@ class _Walk:
                 self.superlatives.append(onward)
 
 
-def negatives(head_noun: str | None, caption: Doc,
-              are_synonyms: Callable[[str, str], bool]) -> tuple[str, ...]:
-    """Return the negative prompts "a photo of ...": the caption's other things.
+def negative_phrases(caption: Doc) -> tuple[tuple[str, str | None], ...]:
+    """Return prompt "a photo of ..." and first noun of each thing in an image's caption."""
+    return tuple(('a photo of ' + _text(chunk), first_noun(chunk))
+                 for chunk in caption.noun_chunks)
+
+
+def distractors(head_noun: str | None, phrases: Iterable[tuple[str, str | None]],
+                are_synonyms: Callable[[str, str], bool]) -> tuple[bool, ...]:
+    """Return which of `negative_phrases` are other things than what is meant.
 
     head_noun: first noun of the expression's head phrase (`first_noun`), None without one.
-    caption: parsed description of the whole image.  A chunk is left out when its first noun
-    is a near synonym of the head noun (TAS section 3.3); a chunk without a noun stays.
+    A phrase is left out when its first noun is a near synonym of the head noun (TAS section
+    3.3); one without a noun stays.
     """
-    kept = []
-    for chunk in caption.noun_chunks:
-        noun = first_noun(chunk)
-        if noun is None or head_noun is None or not are_synonyms(noun, head_noun):
-            kept.append('a photo of ' + _text(chunk))
-    return tuple(kept)
+    return tuple(noun is None or head_noun is None or not are_synonyms(noun, head_noun)
+                 for _, noun in phrases)
+
+
+def negatives(head_noun: str | None, caption: Doc,
+              are_synonyms: Callable[[str, str], bool]) -> tuple[str, ...]:
+    """Return the negative prompts of a parsed image caption for one expression's head noun."""
+    phrases = negative_phrases(caption)
+    kept = distractors(head_noun, phrases, are_synonyms)
+    return tuple(prompt for (prompt, _), keep in zip(phrases, kept, strict=True) if keep)
 
 
 def first_noun(span: Span | None) -> str | None:

@@ -14,6 +14,7 @@ TOP_LEFT, BOTTOM_LEFT, TOP_RIGHT, BOTTOM_RIGHT = range(4)
 Quadrants = tuple[int, ...]
 _LEFT, _RIGHT = ('left', 'west'), ('right', 'east')  # "leftmost" and "western" hold them too
 _UP, _DOWN = ('above', 'top', 'north'), ('below', 'south', 'underneath')
+_UNDER = ('below', 'south', 'under')  # of relations; the list above is of superlatives
 _SIDES = ('left', 'right', 'up', 'down')
 
 
@@ -133,15 +134,12 @@ def _by_words(sentence: str) -> Quadrants | None:
 
 
 def _by_relation(side: str, sentence: str) -> Quadrants:
-    if side in ('left', 'right'):
-        first, second, pair = _UP, ('below', 'south', 'under'), (
-            (TOP_LEFT, BOTTOM_LEFT) if side == 'left' else (TOP_RIGHT, BOTTOM_RIGHT))
-    else:
-        first, second, pair = _LEFT, _RIGHT, (
-            (TOP_LEFT, TOP_RIGHT) if side == 'up' else (BOTTOM_LEFT, BOTTOM_RIGHT))
-    if _has(sentence, first):
+    pair = {'left': (TOP_LEFT, BOTTOM_LEFT), 'right': (TOP_RIGHT, BOTTOM_RIGHT),
+            'up': (TOP_LEFT, TOP_RIGHT), 'down': (BOTTOM_LEFT, BOTTOM_RIGHT)}[side]
+    upright = side in ('left', 'right')
+    if _has(sentence, _UP if upright else _LEFT):
         return pair[:1]
-    return pair[1:] if _has(sentence, second) else pair
+    return pair[1:] if _has(sentence, _UNDER if upright else _RIGHT) else pair
 
 
 def _side(passed: Sequence[str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ris_ros.lazy import require
 from ris_ros.models.device import autocast
@@ -89,7 +89,10 @@ class ClipModel:
 
     image_size: pixels per side of the square input.  mean, std: of the pixel normalisation.
     logit_scale: the factor in front of cosines, about 100 for published weights.
+    fit: how a picture comes to the square: its short side fills it.
     """
+
+    fit: Literal['cover', 'stretch'] = 'cover'
 
     def __init__(self, model: Any, config: Mapping[str, Any], device: str = 'cpu',
                  precision: str = 'fp32', text_cache: int = 4096) -> None:
