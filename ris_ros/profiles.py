@@ -45,13 +45,17 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
         {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
-               'min_mask_region_area': 100, 'top_k_target': 8}}),
+               'min_mask_region_area': 100, 'top_k_target': 8},
+         'iterprime': {'proposals': 'sam'}}),
     Profile(
-        'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch)',
-        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h'}),
+        'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); ALBEF and '
+        'Mask2Former for iterprime',
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h', 'matcher': 'albef_14m',
+         'vocabulary': 'bert_vocabulary', 'mask2former': 'mask2former_swin_l'}),
     Profile(
         'robot', 'CLIP ViT-B/16 and SAM ViT-B (0.7 GB to fetch), for one small GPU',
-        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b'}),
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b'},
+        {'iterprime': {'proposals': 'sam'}}),
 )}
 
 
@@ -75,7 +79,7 @@ class Networks:
         self._clips: dict[str, ClipModel] = {}
         self._sam: nn.Module | None = None
         self._mask2former: nn.Module | None = None
-        self._matcher: Matcher | None = None
+        self._matchers: dict[str, Matcher] = {}
 
     def name_of(self, role: str) -> str:
         """Return the network behind a role; raises BadInputError where the profile has none."""
@@ -108,37 +112,36 @@ class Networks:
     def mask2former(self, settings: Mask2FormerSettings) -> Mask2FormerProposer:
         """Return a mask proposer over the profile's Mask2Former with the given settings."""
         from ris_ros.models import mask2former
-        from ris_ros.models.clip import load_state
         if self._mask2former is None:
             state, config = self.store.load(self.name_of('mask2former'))
-            model = mask2former.build_mask2former(
-                mask2former.PUBLISHED[config] if isinstance(config, str) else config)
-            load_state(model, state, 'Mask2Former')
-            self._mask2former = model
+            self._mask2former = mask2former.load_mask2former(
+                state, mask2former.PUBLISHED[config] if isinstance(config, str) else config)
         return mask2former.Mask2FormerProposer(self._mask2former, settings, self.device,
                                                self.precision)
 
-    def matcher(self) -> Matcher:
-        """Return the image-text matcher, loading it once.
+    def matcher(self, name: str = '') -> Matcher:
+        """Return an image-text matcher, loading it once; an empty name: the profile's.
 
-        Its vocabulary stands in its configuration ("vocabulary", a list) or is a file of the
-        role `vocabulary`.  Raises BadInputError where the profile has no matcher.
+        Its vocabulary stands in its configuration ("vocabulary", a list) or is BERT's file.
+        Raises BadInputError where the profile has no matcher and none is named.
         """
         from ris_ros.models.albef import PUBLISHED, AlbefConfig, load_albef
         from ris_ros.models.matcher import Matcher
         from ris_ros.models.wordpiece import WordPiece, read_vocabulary
-        if 'matcher' not in self.profile.networks:
+        if not name and 'matcher' not in self.profile.networks:
             raise BadInputError(
-                f'the profile {self.profile.name} has no image-text matcher: none is trained for '
-                'it yet; methods that need one run with the profile paper')
-        if self._matcher is None:
-            state, config = self.store.load(self.name_of('matcher'))
+                f'the profile {self.profile.name} has no image-text matcher, none is trained for '
+                'it yet; use the profile paper, or name a network with matcher=...')
+        name = name or self.name_of('matcher')
+        if name not in self._matchers:
+            state, config = self.store.load(name)
             words = None if isinstance(config, str) else config.get('vocabulary')
             sizes = PUBLISHED[config] if isinstance(config, str) else AlbefConfig.from_dict(
-                {name: value for name, value in config.items() if name != 'vocabulary'})
-            model = load_albef(state, sizes)
+                {field: value for field, value in config.items() if field != 'vocabulary'})
             if words is None:
-                words = read_vocabulary(self.store.verify(self.name_of('vocabulary')))
-            self._matcher = Matcher(model, WordPiece(words, sizes.separator), self.device,
-                                    self.precision)
-        return self._matcher
+                words = read_vocabulary(self.store.verify(
+                    self.profile.networks.get('vocabulary', 'bert_vocabulary')))
+            self._matchers[name] = Matcher(load_albef(state, sizes),
+                                           WordPiece(words, sizes.separator), self.device,
+                                           self.precision)
+        return self._matchers[name]

@@ -60,7 +60,7 @@ class IteRPrimE:
     @classmethod
     def from_networks(cls, networks: Networks, settings: IterPrimeSettings) -> IteRPrimE:
         """Build the method over a profile's networks."""
-        matcher = networks.matcher()
+        matcher = networks.matcher(settings.matcher)
         if settings.proposals == 'sam':
             return cls(matcher, networks.proposer(settings), settings)
         return cls(matcher, networks.mask2former(settings), settings)

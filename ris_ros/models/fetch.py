@@ -1,6 +1,7 @@
 """Download weights once: progress, resume, checked before they get their name."""
 from __future__ import annotations
 
+import json
 import os
 import urllib.error
 import urllib.request
@@ -19,11 +20,16 @@ def fetch(store: WeightStore, name: str, progress: Progress | None = None,
     """Return the file of a network, downloading it where it is not there.
 
     progress(done, total) is called with bytes; total is 0 where the server does not say.
-    An interrupted download is continued.  Raises BadInputError for a network that is made
-    here rather than downloaded, WeightsError where the download fails or is not whole.
+    An interrupted download is continued.  Where the publisher names no SHA-256, that of the
+    first download (or of a file put there by hand) is recorded beside it and holds from then
+    on.  Raises BadInputError for a network that is made here rather than downloaded,
+    WeightsError where the download fails or is not whole.
     """
     entry = store.entry(name)
-    if store.find(name) is not None:
+    found = store.find(name)
+    if found is not None:
+        if _unrecorded(entry) and not found.with_suffix('.json').exists():
+            _record(entry, found, sha256_of(found))
         return store.verify(name)
     if not entry.url:
         raise BadInputError(f'{name} is not for download; it ships with ris_ros, or is made '
@@ -39,13 +45,28 @@ def fetch(store: WeightStore, name: str, progress: Progress | None = None,
     except (OSError, urllib.error.URLError) as error:
         raise WeightsError(f'downloading {name} from {entry.url} failed ({error}); run the same '
                            'command again to continue') from error
-    if sha256_of(part) != entry.sha256:
+    path, digest = folder / entry.file, sha256_of(part)
+    if _unrecorded(entry):
+        _record(entry, path, digest)
+    elif digest != entry.sha256:
         part.unlink()
         raise WeightsError(f'what {entry.url} sent is not {name} (its SHA-256 differs); '
                            'try again, or fetch the file from another place')
-    path = folder / entry.file
     part.replace(path)
     return path
+
+
+def _unrecorded(entry: Entry) -> bool:
+    """Return whether a network is for download without a known checksum."""
+    return bool(entry.url) and not entry.sha256
+
+
+def _record(entry: Entry, path: Path, digest: str) -> None:
+    """Write the layout and the checksum beside the weights at `path`."""
+    part = path.with_suffix('.json.part')
+    part.write_text(json.dumps({'config': entry.config, 'sha256': digest}) + '\n',
+                    encoding='utf-8')
+    part.replace(path.with_suffix('.json'))
 
 
 def _download(entry: Entry, part: Path, progress: Progress | None, timeout_s: float) -> None:

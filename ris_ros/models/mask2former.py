@@ -15,7 +15,7 @@ from ris_ros.models.device import autocast
 from ris_ros.models.options import Mask2FormerSettings
 from ris_ros.models.proposals import CHUNK_VALUES, Proposals, boxes_of
 from ris_ros.models.sampling import IMAGENET_MEAN, IMAGENET_STD, normalise
-from ris_ros.types import BadInputError
+from ris_ros.types import BadInputError, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -38,17 +38,45 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-def build_mask2former(config: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained network; `config` as transformers' Mask2FormerConfig takes it."""
+def network_config(config: Mapping[str, Any]) -> Any:
+    """Return transformers' Mask2FormerConfig of a configuration in its field names."""
     transformers = require('transformers', 'models')
     values = dict(config)
     backbone = dict(values.pop('backbone_config'))
     if backbone.pop('model_type', 'swin') != 'swin':
         raise BadInputError('Mask2Former is built over a Swin backbone here; '
                             "set backbone_config.model_type to 'swin'")
-    swin = transformers.SwinConfig(**backbone)
-    return transformers.Mask2FormerForUniversalSegmentation(
-        transformers.Mask2FormerConfig(backbone_config=swin, **values))
+    return transformers.Mask2FormerConfig(
+        backbone_config=transformers.SwinConfig(**backbone), **values)
+
+
+def load_mask2former(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:
+    """Return the network with weights in the published names.
+
+    transformers itself reads the state: it knows what its older versions called the layers.
+    Raises WeightsError where tensors are missing or of another shape.
+    """
+    transformers = require('transformers', 'models')
+    logging = transformers.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, report = transformers.Mask2FormerForUniversalSegmentation.from_pretrained(
+            None, config=network_config(config), state_dict=dict(state), dtype=torch.float32,
+            output_loading_info=True, ignore_mismatched_sizes=True)
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+    # The last is a constant of the training loss, which old checkpoints may lack.
+    absent = sorted(set(report['missing_keys']) - {'criterion.empty_weight'})
+    wrong = sorted(str(key) for key in report['mismatched_keys'])
+    if absent or wrong:
+        raise WeightsError('the weights do not fit this Mask2Former configuration: '
+                           f'{len(absent)} tensors are missing, {len(wrong)} of another shape, '
+                           f'the first is {(absent or wrong)[0]}')
+    return model
 
 
 class Mask2FormerProposer:
