@@ -129,7 +129,7 @@ DETERMINERS = words('the a an this that these those my your his her its our thei
 NUMBERS = words('two three four five six seven eight nine ten several many few couple')
 BARE_PRONOUNS = words('it them him her me us this that these those something anything everything '
                       'someone anyone everyone he she they we you i there here what which who '
-                      'itself himself nothing myself yourself thing things stuff mine yours so')
+                      'itself himself nothing myself yourself mine yours so')
 ORDINALS = words('first second third fourth fifth sixth seventh last next other same only own '
                  'very main single actual')
 COLOURS = words('red green blue yellow orange purple pink black white brown gray grey beige cyan '

@@ -12,7 +12,7 @@ _RELATIVE = lex.words("that which who whom is are 's was were being")
 _DANGLING = lex.words("and or , that which who is are 's then but with to of ; : -")
 # Words between an object and where it is to go.
 _ON_THE_WAY = _DANGLING | lex.words('back down over up away out carefully gently slowly please '
-                                    'there here together right straight upright')
+                                    'there here together right straight upright upside')
 
 
 @dataclass

@@ -116,7 +116,8 @@ def _is_verb(s: Sentence, i: int, stop: int) -> bool:
         if after in lex.VERB_ADVERBS:
             return tagged
         return tagged and after != ''
-    if after in lex.DETERMINERS | lex.RECEIVERS and s.pos[i] not in ('ADP', 'DET', 'ADV', 'PRON'):
+    if after in lex.DETERMINERS | lex.RECEIVERS and s.pos[i] not in (
+            'ADP', 'DET', 'ADV', 'PRON', 'AUX', 'CCONJ', 'SCONJ'):
         return True
     return tagged and s.pos[i + 1 if i + 1 < stop else i] in (
         'DET', 'PRON', 'ADJ', 'NOUN', 'PROPN', 'NUM')
@@ -200,7 +201,7 @@ def _split_particle(s: Sentence, at: int, stop: int, base: str) -> int | None:
         if nothing_follows and s.pos[j - 1] not in ('DET', 'ADJ'):
             return j
         before_goal = s.low[j] in ('down', 'back', 'away', 'over', 'up', 'out') and s.word(
-            j + 1) in ('on', 'in', 'into', 'onto', 'to', 'from', 'of', 'and', 'next', 'under',
+            j + 1) in ('on', 'in', 'into', 'onto', 'to', 'from', 'and', 'next', 'under',
                        'behind', 'beside')
         if before_goal and s.pos[j - 1] in (*NOMINAL, 'PRON'):
             return j

@@ -84,6 +84,8 @@ def test_tabletop_expressions_in_commands(wrapper, action):
     ('put the apple in the bowl next to the plate', 'put', 'the apple', ('inside', 'bowl')),
     ('put the apple on the towel in the box', 'put', 'the apple on the towel',
      ('inside', 'box')),
+    ('take the blue ball out of the box', 'take', 'the blue ball', None),
+    ('place the mug upside down on the table', 'place', 'the mug', ('on', 'table')),
     ('drive behind the truck', 'drive', 'the truck', ('behind', 'truck')),
 ])
 def test_destinations(text, action, target, destination):

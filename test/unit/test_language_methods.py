@@ -156,3 +156,24 @@ def test_pcnet_damaged_cache_is_asked_anew(tmp_path):
     path.write_text('{"cues": [')
     assert cues('man on the left', doc)[1] == 'man on the left'
     assert json.loads(path.read_text())['cues'] == ['man', 'man on the left']
+
+
+def test_pcnet_asks_a_local_transformers_model(tmp_path):
+    """A tiny model with random weights talks nonsense: loaded, asked, and not believed."""
+    pytest.importorskip('torch')
+    transformers = pytest.importorskip('transformers')
+    tokenizers = pytest.importorskip('tokenizers')
+    words = {w: i for i, w in enumerate(('[UNK]', '[EOS]', 'a', 'man', 'left', 'on', 'the'))}
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token='[UNK]'))
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder = tmp_path / 'model'
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token='[UNK]', eos_token='[EOS]',
+        pad_token='[EOS]').save_pretrained(folder)
+    transformers.GPT2LMHeadModel(transformers.GPT2Config(
+        vocab_size=len(words), n_positions=1024, n_embd=8, n_layer=1, n_head=1, eos_token_id=1,
+        bos_token_id=1, pad_token_id=1)).save_pretrained(folder)
+    cues = pcnet.ModelCues(str(folder), tmp_path / 'cache')
+    doc = doc_from_rows(MAN_ON_LEFT)
+    with pytest.warns(UserWarning, match='rules'):
+        assert cues('man on the left', doc) == pcnet.rule_cues(doc)
