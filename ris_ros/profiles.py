@@ -12,11 +12,13 @@ from ris_ros.types import BadInputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from ris_ros.models.captioner import Captioner
     from ris_ros.models.clip import ClipModel
     from ris_ros.models.mask2former import Mask2FormerProposer
     from ris_ros.models.matcher import Matcher
     from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
     from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.scorers import Scorer
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,15 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
                'min_mask_region_area': 100, 'top_k_target': 8},
          'iterprime': {'proposals': 'sam'}}),
     Profile(
-        'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); ALBEF and '
-        'Mask2Former for iterprime',
-        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h', 'matcher': 'albef_14m',
+        'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); CLIP '
+        'ViT-B/32 and BLIP-2 for tas (15 GB); ALBEF and Mask2Former for iterprime',
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_h', 'scorer': 'clip_vit_b_32',
+         'caption': 'blip2_opt_2.7b', 'matcher': 'albef_14m',
          'vocabulary': 'bert_vocabulary', 'mask2former': 'mask2former_swin_l'}),
     Profile(
-        'robot', 'CLIP ViT-B/16 and SAM ViT-B (0.7 GB to fetch), for one small GPU',
-        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b'},
+        'robot', 'CLIP ViT-B/16 and SAM ViT-B (0.7 GB to fetch), for one small GPU; BLIP for '
+        'tas (1 GB)',
+        {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b', 'caption': 'blip_base'},
         {'iterprime': {'proposals': 'sam'}}),
 )}
 
@@ -89,13 +93,50 @@ class Networks:
 
     def clip(self, role: str = 'clip') -> ClipModel:
         """Return the CLIP of a role, loading it once."""
+        return self._clip(self.name_of(role))
+
+    def _clip(self, name: str) -> ClipModel:
         from ris_ros.models.clip import PUBLISHED, load_clip
-        name = self.name_of(role)
         if name not in self._clips:
             state, config = self.store.load(name)
             layout = PUBLISHED[config] if isinstance(config, str) else config
             self._clips[name] = load_clip(state, layout, self.device, self.precision)
         return self._clips[name]
+
+    def scorer(self, name: str = '') -> Scorer:
+        """Return what compares pictures with texts; by default the role 'scorer', else 'clip'.
+
+        name: a network of the manifest, a CLIP or one with a contrastive head.
+        """
+        if not name:
+            role = 'scorer' if 'scorer' in self.profile.networks else 'clip'
+            return self._clip(self.name_of(role))
+        kind = self.store.entry(name).kind
+        if kind == 'clip':
+            return self._clip(name)
+        if kind != 'itc':
+            raise BadInputError(f'{name} does not compare pictures with texts; take one of kind '
+                                'clip or itc, as `ris models list` shows them')
+        from ris_ros.models.scorers import load_itc
+        return load_itc(self.store.verify(name), self.device, self.precision)
+
+    def captioner(self, name: str = '', beams: int = 5, max_new_tokens: int = 30) -> Captioner:
+        """Return what describes pictures; by default the role 'caption'.
+
+        Raises BadInputError where the profile has none.
+        """
+        from ris_ros.models.captioner import load_captioner
+        if not name and 'caption' not in self.profile.networks:
+            raise BadInputError(
+                f'the profile {self.profile.name} has no captioner, its own is not trained yet; '
+                'set captions and negatives to false, name a captioner, or use the profile '
+                'robot or paper')
+        name = name or self.name_of('caption')
+        if self.store.entry(name).kind != 'caption':
+            raise BadInputError(f'{name} describes no pictures; take one of kind caption, as '
+                                '`ris models list` shows them')
+        return load_captioner(self.store.verify(name), self.device, self.precision, beams,
+                              max_new_tokens)
 
     def proposer(self, settings: ProposalSettings) -> SamProposer:
         """Return a mask proposer over the profile's SAM with the given settings."""

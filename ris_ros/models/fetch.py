@@ -3,12 +3,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from ris_ros.models.weights import OFFLINE_VARIABLE, Entry, WeightStore, sha256_of
+from ris_ros.lazy import require
+from ris_ros.models.weights import (
+    OFFLINE_VARIABLE,
+    Entry,
+    WeightStore,
+    sha256_of,
+    write_sums,
+)
 from ris_ros.types import BadInputError, WeightsError
 
 BLOCK = 1 << 18
@@ -31,7 +39,9 @@ def fetch(store: WeightStore, name: str, progress: Progress | None = None,
         if _unrecorded(entry) and not found.with_suffix('.json').exists():
             _record(entry, found, sha256_of(found))
         return store.verify(name)
-    if not entry.url:
+    if entry.repository and not (offline or os.environ.get(OFFLINE_VARIABLE)):
+        return fetch_folder(store, name)
+    if not entry.url and not entry.repository:
         raise BadInputError(f'{name} is not for download; it ships with ris_ros, or is made '
                             'by: ris train tabletop')
     if offline or os.environ.get(OFFLINE_VARIABLE):
@@ -67,6 +77,39 @@ def _record(entry: Entry, path: Path, digest: str) -> None:
     part.write_text(json.dumps({'config': entry.config, 'sha256': digest}) + '\n',
                     encoding='utf-8')
     part.replace(path.with_suffix('.json'))
+
+
+def fetch_folder(store: WeightStore, name: str) -> Path:
+    """Return the folder of a transformers network, downloading it at its pinned revision.
+
+    Weights come as safetensors where the revision has them, else as state dicts.  The large
+    files are checked against the SHA-256 that the revision records, all of them are listed
+    in SHA256SUMS.  Raises WeightsError where the download fails or is not whole.
+    """
+    hub, entry = require('huggingface_hub', 'models'), store.entry(name)
+    part = store.download_folder / f'{entry.file}.part'
+    try:
+        listed = [f for f in hub.HfApi().list_repo_tree(
+            entry.repository, revision=entry.revision, recursive=True) if hasattr(f, 'size')]
+        weights = next((ending for ending in ('.safetensors', '.bin') if any(
+            f.path.endswith(ending) for f in listed)), '')
+        wanted = [f for f in listed if f.path.endswith(('.json', '.txt')) or (
+            weights and f.path.endswith(weights))]
+        hub.snapshot_download(entry.repository, revision=entry.revision, local_dir=str(part),
+                              allow_patterns=[f.path for f in wanted])
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        raise WeightsError(f'downloading {name} from {entry.repository} failed ({error}); run '
+                           'the same command again to continue') from error
+    shutil.rmtree(part / '.cache', ignore_errors=True)  # the hub library's own notes
+    for file in wanted:
+        recorded = getattr(getattr(file, 'lfs', None), 'sha256', None)
+        if recorded and sha256_of(part / file.path) != recorded:
+            (part / file.path).unlink()
+            raise WeightsError(f'{file.path} of {name} did not arrive whole; run the same '
+                               'command again')
+    write_sums(part)
+    part.replace(store.download_folder / entry.file)
+    return store.download_folder / entry.file
 
 
 def _download(entry: Entry, part: Path, progress: Progress | None, timeout_s: float) -> None:

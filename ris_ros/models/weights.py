@@ -3,7 +3,8 @@
 Shipped networks are NAME.safetensors with NAME.json beside it (configuration, SHA-256);
 networks of others are listed in the manifest with address, SHA-256 and published layout.
 Every file is checked against its SHA-256 before it is read, and none is read by a pickle
-that can run code.
+that can run code.  A network of the transformers library is a folder, with the SHA-256 of
+every file in SHA256SUMS (the format of sha256sum).
 """
 from __future__ import annotations
 
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
 MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
 OFFLINE_VARIABLE = 'RIS_OFFLINE'
+FOLDER_FORMAT = 'transformers'
+SUMS = 'SHA256SUMS'
 
 
 @dataclass(frozen=True)
 class Entry:
     """One network of the manifest.
 
-    kind: 'clip', 'sam' or another.  format: 'safetensors', 'torch' (a state dict) or
-    'torchscript' (an archive as OpenAI published them).  config: name of a published layout,
+    kind: 'clip', 'sam' or another.  format: 'safetensors', 'torch' (a state dict),
+    'torchscript' (an archive as OpenAI published them) or 'transformers' (a folder, `file`
+    being its name, of a `repository` at a `revision`).  config: name of a published layout,
     empty where NAME.json beside the weights has it.  bytes: 0 where not known beforehand.
     """
 
@@ -45,6 +49,13 @@ class Entry:
     bytes: int = 0
     licence: str = ''
     shipped: bool = False
+    repository: str = ''
+    revision: str = ''
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the network is a folder of the transformers library."""
+        return self.format == FOLDER_FORMAT
 
 
 def read_manifest(path: Path | None = None) -> dict[str, Entry]:
@@ -106,9 +117,10 @@ class WeightStore:
         return self.entries[name]
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a network, or None where it is not on this machine."""
-        file = self.entry(name).file
-        return next((f / file for f in self.folders if (f / file).is_file()), None)
+        """Return the file (or folder) of a network, or None where it is not here."""
+        entry = self.entry(name)
+        there = Path.is_dir if entry.is_folder else Path.is_file
+        return next((f / entry.file for f in self.folders if there(f / entry.file)), None)
 
     def path(self, name: str) -> Path:
         """Return the file of a network; raises WeightsError that says how to get it."""
@@ -122,6 +134,8 @@ class WeightStore:
 
     def verify(self, name: str) -> Path:
         """Return the file after checking its SHA-256; raises WeightsError if it is not whole."""
+        if self.entry(name).is_folder:
+            return verify_folder(self.path(name), f'ris models fetch {name}')
         path, expected = self.path(name), self.expected_sha256(name)
         if sha256_of(path) != expected:
             do = ('reinstall ris_ros or train them again' if self.entry(name).shipped
@@ -151,6 +165,37 @@ class WeightStore:
         entry, path = self.entry(name), self.verify(name)
         config = entry.config or self.record(name)['config']
         return read_state(path, entry.format), config
+
+
+def verify_folder(folder: Path, command: str) -> Path:
+    """Return a network's folder after checking its files against its SHA256SUMS.
+
+    Every file must be listed, and be what it was.  Raises WeightsError otherwise.
+    """
+    try:
+        lines = (folder / SUMS).read_text(encoding='utf-8').splitlines()
+        sums = {name.lstrip(' *'): digest for digest, _, name in (
+            line.partition(' ') for line in lines if line)}
+        found = {p.relative_to(folder).as_posix() for p in folder.rglob('*')
+                 if p.is_file() and p.name != SUMS}
+        bad = sorted(found ^ set(sums)) or sorted(
+            name for name, digest in sums.items() if sha256_of(folder / name) != digest)
+    except OSError as error:
+        raise WeightsError(f'{folder} cannot be checked ({error}); delete it and run: {command}'
+                           ) from error
+    if bad:
+        raise WeightsError(f'{folder} is damaged ({bad[0]} is not what {SUMS} says); delete it '
+                           f'and run: {command}')
+    return folder
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA-256 of every file of a folder to its SHA256SUMS."""
+    files = sorted(p for p in folder.rglob('*') if p.is_file() and p.name != SUMS)
+    text = ''.join(f'{sha256_of(p)}  {p.relative_to(folder).as_posix()}\n' for p in files)
+    part = folder / f'{SUMS}.part'
+    part.write_text(text, encoding='utf-8')
+    part.replace(folder / SUMS)
 
 
 def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:

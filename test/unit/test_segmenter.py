@@ -221,15 +221,25 @@ def build(model_dir, **kwargs):
                                   **kwargs)
 
 
+# What a method must do without where the profile lacks a network.
+LESS = {'tas': {'captions': False, 'negatives': False}}
+
+
 @pytest.mark.parametrize('method', sorted(BUILT_IN))
 def test_from_profile_to_an_answer(model_dir, method):
-    s = build(model_dir, method=method, settings={'score_threshold': 0.0})
+    settings = {'score_threshold': 0.0, **LESS.get(method, {})}
+    s = build(model_dir, method=method, settings=settings)
     out = s.segment(IMAGE, 'the mug')
     assert out.outcome in (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS) and out.mask.any()
-    again = build(model_dir, method=method, settings={'score_threshold': 0.0}).segment(
-        IMAGE, 'the mug')
+    again = build(model_dir, method=method, settings=settings).segment(IMAGE, 'the mug')
     np.testing.assert_array_equal(out.mask, again.mask)
     assert out.score == again.score
+
+
+@pytest.mark.parametrize('method', sorted(LESS))
+def test_a_network_that_is_not_there_is_said_with_what_to_do(model_dir, method):
+    with pytest.raises(BadInputError, match='not trained yet; set captions and negatives'):
+        build(model_dir, method=method)
 
 
 def test_profile_settings_lie_under_the_callers(model_dir):
