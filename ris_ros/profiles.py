@@ -48,6 +48,7 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
                'min_mask_region_area': 100, 'top_k_target': 8},
+         'tas': {'min_mask_area': 100},
          'iterprime': {'proposals': 'sam'}}),
     Profile(
         'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); CLIP '

@@ -204,6 +204,8 @@ class TAS:
         if not s.negatives or not len(masks):
             return Description(tuple(captions))
         from ris_ros.language.pipelines import load_pipeline
+        from ris_ros.language.wordnet import open_wordnet
+        open_wordnet()  # reads its index now, not with the first sentence
         overall = captioner.caption(self._whole_image(image, captioner))[0]
         return Description(tuple(captions), negative_phrases(load_pipeline()(overall)), overall)
 

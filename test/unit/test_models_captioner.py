@@ -1,5 +1,6 @@
 """Captioners and contrastive scorers read from folders in the published layout."""
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +10,17 @@ pytest.importorskip('transformers')
 
 import transformers_folders  # noqa: E402
 
+from ris_ros.language import Analysis  # noqa: E402
+from ris_ros.language.docs import doc_from_rows  # noqa: E402
+from ris_ros.methods.settings import TASSettings  # noqa: E402
+from ris_ros.methods.tas import TAS  # noqa: E402
 from ris_ros.models.captioner import load_captioner, picture_format  # noqa: E402
+from ris_ros.models.clip import ClipModel, build_clip  # noqa: E402
+from ris_ros.models.proposals import boxes_of  # noqa: E402
 from ris_ros.models.scorers import load_itc  # noqa: E402
-from ris_ros.types import WeightsError  # noqa: E402
+from ris_ros.models.weights import write_sums  # noqa: E402
+from ris_ros.profiles import Networks, get_profile  # noqa: E402
+from ris_ros.types import BadInputError, Command, Target, WeightsError  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -91,6 +100,46 @@ def test_itc_is_the_models_own(folders, kind):
     assert cosine.std() > 1e-4
     assert torch.isfinite(scorer.encode_text(['the mug ' * 60])).all(), 'longer than the tower'
     assert scorer.encode_text([]).shape == (0, 8)
+
+
+@pytest.mark.parametrize('itc', ['', 'blip2_itm'])
+def test_tas_over_a_profile_with_a_captioner(folders, tmp_path, monkeypatch, itc):
+    """BLIP-2 describes and CLIP, or BLIP-2's contrastive head, compares."""
+    pytest.importorskip('spacy')
+    pytest.importorskip('open_clip')
+    for kind, name in (('blip-2', 'blip2-opt-2.7b'), ('blip-2-itc', 'blip2-itm-vit-g')):
+        shutil.copytree(folders(kind)[0], tmp_path / name)
+        write_sums(tmp_path / name)
+    networks = Networks(get_profile('paper'), 'cpu', 'fp32', tmp_path)
+    masks = torch.zeros(3, 48, 48, dtype=torch.bool)
+    for i, x in enumerate((0, 16, 32)):
+        masks[i, 8:30, x:x + 14] = True
+    config = {'embed_dim': 16, 'vision_cfg': {'image_size': 32, 'patch_size': 16, 'width': 64,
+                                              'layers': 1},
+              'text_cfg': {'context_length': 8, 'width': 32, 'heads': 2, 'layers': 1},
+              'vocabulary': ['mug']}
+    clip = ClipModel(build_clip(config), config)
+    monkeypatch.setattr(networks, '_clip', {'clip_vit_b_32': clip}.__getitem__)
+    monkeypatch.setattr(networks, 'proposer', lambda settings: None)
+    settings = TASSettings(scorer=itc, beams=2, max_new_tokens=4, min_mask_area=10)
+    method = TAS.from_networks(networks, settings)
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    scene = method.prepare_with(image, masks, boxes_of(masks), torch.ones(3))
+    assert len(scene.cache['description'].captions) == 3
+    said = Analysis(Command('mug', target=Target('mug', 'mug')),
+                    doc_from_rows([['mug', 'NOUN', 'NN', 'ROOT', 0]]))
+    grounding = method.ground(scene, said)
+    assert len(grounding.order) == 3 and np.isfinite(grounding.scores).all()
+
+
+def test_networks_of_another_kind(tmp_path):
+    networks = Networks(get_profile('paper'), 'cpu', 'fp32', tmp_path)
+    with pytest.raises(BadInputError, match='describes no pictures'):
+        networks.captioner('clip_rn50')
+    with pytest.raises(BadInputError, match='does not compare'):
+        networks.scorer('git_base_coco')
+    with pytest.raises(WeightsError, match='ris models fetch git_base_coco'):
+        networks.captioner('git_base_coco')
 
 
 def test_damaged_folders(folders, tmp_path):
