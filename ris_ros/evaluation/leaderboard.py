@@ -120,23 +120,24 @@ def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
             percent(ambiguous['recall']), f'{first} / {further}')
 
 
-def fill(path: Path, text: str) -> None:
+def fill(path: Path, text: str, marks: tuple[str, str] = (START, END)) -> None:
     """Put `text` between the marks of a Markdown file.  Raises BadInputError without marks."""
+    opening, closing = marks
     try:
         page = path.read_text(encoding='utf-8')
     except FileNotFoundError:
         raise BadInputError(f'{path} is missing') from None
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = page.partition(opening)
+    _, end, after = rest.partition(closing)
     if not start or not end:
-        raise BadInputError(f'{path} needs the marks {START} and {END}')
-    write_atomically(path, f'{before}{START}\n\n{text}\n\n{END}{after}'.encode())
+        raise BadInputError(f'{path} needs the marks {opening} and {closing}')
+    write_atomically(path, f'{before}{opening}\n\n{text}\n\n{closing}{after}'.encode())
 
 
-def filled(path: Path) -> str | None:
+def filled(path: Path, marks: tuple[str, str] = (START, END)) -> str | None:
     """Return what stands between the marks of a Markdown file, None without marks."""
-    _, start, rest = path.read_text(encoding='utf-8').partition(START)
-    text, end, _ = rest.partition(END)
+    _, start, rest = path.read_text(encoding='utf-8').partition(marks[0])
+    text, end, _ = rest.partition(marks[1])
     return text.strip('\n') if start and end else None
 
 
