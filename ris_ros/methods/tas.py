@@ -147,7 +147,11 @@ class TAS:
         """
         if not len(masks):
             return np.zeros((0, 2))
-        rows, columns = (masks.sum(axis).double().cpu().numpy() for axis in (2, 1))
+        with autocast(self.device, 'fp32'):
+            ready = masks.float()  # products of it are exact and faster than sums of bools
+            height, width = ready.shape[1:]
+            rows = (ready @ ready.new_ones(width)).double().cpu().numpy()
+            columns = (ready.new_ones(height) @ ready).double().cpu().numpy()
         area = np.maximum(rows.sum(1), 1)
         means = np.stack([rows @ np.arange(rows.shape[1]) / area,
                           columns @ np.arange(columns.shape[1]) / area], axis=1)
