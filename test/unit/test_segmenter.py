@@ -225,7 +225,12 @@ def build(model_dir, **kwargs):
 LESS = {'tas': {'captions': False, 'negatives': False}}
 
 
-@pytest.mark.parametrize('method', sorted(BUILT_IN))
+# Methods that need a network which the profile lacks, and what is said of it.
+LACKING = {'tas': 'not trained yet; set captions and negatives to false',
+           'iterprime': 'none is trained for it yet; use the profile paper'}
+
+
+@pytest.mark.parametrize('method', sorted({*BUILT_IN} - {*LACKING} | {*LESS}))
 def test_from_profile_to_an_answer(model_dir, method):
     settings = {'score_threshold': 0.0, **LESS.get(method, {})}
     s = build(model_dir, method=method, settings=settings)
@@ -236,9 +241,9 @@ def test_from_profile_to_an_answer(model_dir, method):
     assert out.score == again.score
 
 
-@pytest.mark.parametrize('method', sorted(LESS))
+@pytest.mark.parametrize('method', sorted(LACKING))
 def test_a_network_that_is_not_there_is_said_with_what_to_do(model_dir, method):
-    with pytest.raises(BadInputError, match='not trained yet; set captions and negatives'):
+    with pytest.raises(BadInputError, match=LACKING[method]):
         build(model_dir, method=method)
 
 
