@@ -76,11 +76,14 @@ def fit_match(segmenter: Segmenter, samples: list) -> None:
         rows.append((s.match_center + s.match_width * odds, truth is not None))
     x, y = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
     weight = np.where(y > 0, 0.5 / max(y.sum(), 1), 0.5 / max((1 - y).sum(), 1))
-    a, b = 10.0, -10.0 * float(x.mean())
-    for _ in range(4000):
-        p = 1 / (1 + np.exp(-(a * x + b)))
-        gradient = weight * (p - y)
-        a, b = a - 300 * float((gradient * x).sum()), b - 30 * float(gradient.sum())
+    design = np.stack([x, np.ones_like(x)], 1)
+    beta = np.zeros(2)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-design @ beta))
+        slope = design.T @ (weight * (p - y))
+        curve = (design * (weight * p * (1 - p))[:, None]).T @ design
+        beta = beta - np.linalg.solve(curve + 1e-9 * np.eye(2), slope)
+    a, b = (float(v) for v in beta)
     print(f'present {x[y > 0].mean():.3f} +- {x[y > 0].std():.3f}, '
           f'absent {x[y < 1].mean():.3f} +- {x[y < 1].std():.3f}')
     print(f'match_center {-b / a:.4f}  match_width {1 / a:.4f}')

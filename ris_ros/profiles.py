@@ -47,7 +47,11 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
         {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
-               'min_mask_region_area': 100, 'top_k_target': 8},
+               'min_mask_region_area': 100, 'box_nms_thresh': 0.85,
+               # Chosen on validation seeds with benchmarks/tune_tabletop.py.
+               'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05},
+         'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
+                      'top_k_other': 12},
          'tas': {'min_mask_area': 100},
          'iterprime': {'proposals': 'sam'}}),
     Profile(

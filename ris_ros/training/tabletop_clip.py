@@ -45,7 +45,8 @@ GRID = SIZE // PATCH
 # Patches kept per view, the share of the batch that a step with so many can afford, and how
 # often such a step comes before and after FULL_FROM of the budget.  Steps on all patches are
 # needed early too: a network that only ever saw a few of them tells kinds far worse on all.
-KEPT = (({'region': 24, 'crop': 48, 'whole': 70}, 1.0, 0.75, 0.35),
+KEPT: tuple[tuple[dict[str, int], float, float, float], ...] = (
+        ({'region': 24, 'crop': 48, 'whole': 70}, 1.0, 0.75, 0.35),
         ({'region': 64, 'crop': 90, 'whole': 120}, 0.5, 0.15, 0.05),
         ({'region': 196, 'crop': 196, 'whole': 196}, 0.2, 0.10, 0.60))
 FULL_FROM = 0.65
@@ -327,7 +328,7 @@ class ClipTrainer:
 
     def loss(self, fraction: float) -> torch.Tensor:
         """Draw a batch and return its loss."""
-        odds = [row[3 if fraction >= FULL_FROM else 2] for row in KEPT]
+        odds = [late if fraction >= FULL_FROM else early for _, _, early, late in KEPT]
         kept, share, *_ = KEPT[int(self.rng.choice(len(KEPT), p=odds))]
         count = {k: max(2, round(share * v)) for k, v in BATCH.items()}
         features, shown = [], []

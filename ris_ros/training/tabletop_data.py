@@ -8,6 +8,7 @@ temporary name and renamed when whole, so that a killed run leaves nothing half-
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Iterable
@@ -58,7 +59,9 @@ def render_shards(root: Path, first_seed: int, scenes: int, workers: int) -> lis
     missing = [(f, range(s, min(s + SHARD, first_seed + scenes)))
                for f, s in zip(folders, starts, strict=True) if not f.exists()]
     if missing:
-        with ProcessPoolExecutor(max_workers=workers) as pool:
+        # Not forked: a copy of a process that already renders or computes may never wake up.
+        context = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
             jobs = [pool.submit(_render_shard, f, s) for f, s in missing]
             for job in tqdm(as_completed(jobs), total=len(jobs), desc='rendering', unit='shard'):
                 job.result()
