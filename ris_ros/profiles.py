@@ -49,7 +49,8 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
                'min_mask_region_area': 100, 'box_nms_thresh': 0.85,
                # Chosen on validation seeds with benchmarks/tune_tabletop.py.
-               'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05},
+               'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05,
+               'score_threshold': 0.1},
          'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
                       'top_k_other': 12},
          'tas': {'min_mask_area': 100},
