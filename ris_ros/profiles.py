@@ -47,7 +47,7 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
         {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
-               'min_mask_region_area': 100, 'box_nms_thresh': 0.85,
+               'min_mask_region_area': 1000, 'box_nms_thresh': 0.85,
                # Chosen on validation seeds with benchmarks/tune_tabletop.py.
                'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05,
                'score_threshold': 0.1},
