@@ -25,7 +25,7 @@ from ris_ros.methods.regions import (
     match_probability,
     scene_of,
 )
-from ris_ros.methods.settings import HybridGLSettings
+from ris_ros.methods.settings import HybridGLSettings, by_rules
 from ris_ros.methods.spatial import position_prior
 from ris_ros.models.device import autocast, seconds_now
 from ris_ros.types import BadInputError, Grounding, Scene, Target
@@ -117,7 +117,7 @@ class HybridGL:
         torch = require('torch', 'models')
         from ris_ros.models import sampling
         s, clip = self.settings, self.clip
-        imagenet = _choose(s.view_normalisation, s.rules, 'clip', 'imagenet') == 'imagenet'
+        imagenet = by_rules(s.view_normalisation, s.rules, 'clip', 'imagenet') == 'imagenet'
         mean = sampling.IMAGENET_MEAN if imagenet else clip.mean
         std = sampling.IMAGENET_STD if imagenet else clip.std
         taps = sampling.Taps(image.shape[:2], (clip.image_size,) * 2, self.device)
@@ -129,7 +129,7 @@ class HybridGL:
         sharp = tensor(image)
         soft = tensor(sampling.blur(image, s.blur_kernel)) if s.blur else sharp
         base = sampling.normalise(sharp, mean, std)
-        if _choose(s.local_fill, s.rules, 'black', 'clip_mean') == 'black':
+        if by_rules(s.local_fill, s.rules, 'black', 'clip_mean') == 'black':
             fill = sampling.normalise(torch.zeros(3, 1, 1, device=self.device), mean, std)
         else:
             # The released code puts CLIP's mean colour into the normalised image.
@@ -145,10 +145,10 @@ class HybridGL:
         s = self.settings
         fusion = hybrid.Fusion(
             mode=s.fusion, start=s.start_block, beta=s.beta,
-            fuse_cls=_choose(s.fuse_cls, s.rules, 'off', 'on') == 'on',
+            fuse_cls=by_rules(s.fuse_cls, s.rules, 'off', 'on') == 'on',
             attention_mask=s.attention_mask, token_mask=s.token_masking,
             global_weight=s.global_weight)
-        kind: Any = _choose(s.token_grid, s.rules, 'binary', 'soft')
+        kind: Any = by_rules(s.token_grid, s.rules, 'binary', 'soft')
         out = [torch.zeros(0, self.clip.embed_dim, device=self.device)]
         for part in chunks(len(masks), s.region_batch):
             local, context = self.region_views(image, masks[part])
@@ -189,7 +189,7 @@ class HybridGL:
         """Return the text features of a plan; all sentences go through the tower at once."""
         s = self.settings
         functional = require('torch.nn.functional', 'models')
-        kind = _choose(s.gem_text, s.rules, 'sentence', 'template')
+        kind = by_rules(s.gem_text, s.rules, 'sentence', 'template')
         gem_text = {'sentence': plan.sentence, 'phrase': plan.noun_phrase,
                     'template': f'a photo of a {plan.noun_phrase}.'}[kind]
         if s.rules == 'released':
@@ -262,10 +262,3 @@ class HybridGL:
         inside, outside = gem.means_inside_and_outside(
             guidance, scene.cache['masks'], scene.cache['areas'])
         return inside.double().cpu().numpy(), outside.double().cpu().numpy()
-
-
-def _choose(value: str, rules: str, paper: str, released: str) -> str:
-    """Return a setting, or what the rule set says where the setting leaves it to the rules."""
-    if value != 'rules':
-        return value
-    return paper if rules == 'paper' else released

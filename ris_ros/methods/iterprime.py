@@ -20,7 +20,7 @@ from ris_ros.language.iterprime import IterPrimeText, text_plan
 from ris_ros.lazy import require
 from ris_ros.methods import iterprime_maps as maps
 from ris_ros.methods.regions import chunks, flat_masks, grounding_of, scene_of
-from ris_ros.methods.settings import IterPrimeSettings
+from ris_ros.methods.settings import IterPrimeSettings, by_rules
 from ris_ros.models.device import seconds_now
 from ris_ros.types import BadInputError, Grounding, Scene
 
@@ -168,8 +168,8 @@ class IteRPrimE:
 
         how = maps.Refinement(
             s.iterations, s.keep, s.threshold, s.slope, s.center,
-            smooth=_choose(s.smooth, s.rules, 'on', 'off') == 'on',
-            stop=_choose(s.stop, s.rules, 'paper', 'released'))
+            smooth=by_rules(s.smooth, s.rules, 'on', 'off') == 'on',
+            stop=by_rules(s.stop, s.rules, 'paper', 'released'))
         return maps.refine(step, len(plans), grid, how, (size[0], size[1]), self.device)
 
     def _hidden(self, look: Look, seen: Tensor) -> Look:
@@ -229,10 +229,3 @@ def part_counts(masks: Tensor) -> np.ndarray:
     host = masks.cpu().numpy().astype(np.uint8)
     return np.array([cv2.connectedComponents(mask, connectivity=4)[0] - 1 for mask in host],
                     dtype=np.int64)
-
-
-def _choose(value: str, rules: str, paper: str, released: str) -> str:
-    """Return a setting, or what the rule set says where the setting leaves it to the rules."""
-    if value != 'rules':
-        return value
-    return paper if rules == 'paper' else released

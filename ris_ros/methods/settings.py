@@ -12,6 +12,13 @@ from ris_ros.settings import option
 FUSION_MODES = ('g2l', 'l2g', 'g2l_l2g', 'local', 'global', 'global_local')
 
 
+def by_rules(value: str, rules: str, paper: str, released: str) -> str:
+    """Return a setting, or what the rule set says where the setting leaves it to the rules."""
+    if value != 'rules':
+        return value
+    return paper if rules == 'paper' else released
+
+
 @dataclass(frozen=True)
 class CosineSettings:
     """From a cosine to a probability (ours)."""
