@@ -403,8 +403,6 @@ def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
                out: Path) -> None:
     """Train within the budget and write tabletop_clip.safetensors and .json."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed + 1)
     device = pick_device(args.device)
     config = tabletop_clip_config()

@@ -10,7 +10,9 @@ decoder can.  That head is not kept.
 """
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,6 +22,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig, build_sam
+from ris_ros.training.loop import Budget, pick_device, train
+from ris_ros.training.package import write_network
 from ris_ros.training.tabletop_data import SceneStore
 
 TABLETOP_SAM = SamConfig(
@@ -196,3 +200,26 @@ def validate_masks(model: SamTrainee, sampler: SamSampler, images: int, device: 
         preferred.append(real.gather(1, iou.argmax(1, keepdim=True)).mean().item())
         best.append(real.max(1).values.mean().item())
     return {'iou': round(float(np.mean(preferred)), 4), 'best_iou': round(float(np.mean(best)), 4)}
+
+
+def train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
+              out: Path) -> None:
+    """Train within the budget and write tabletop_sam.safetensors and .json."""
+    torch.manual_seed(args.seed)
+    device = pick_device(args.device)
+    model = SamTrainee(TABLETOP_SAM).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02,
+                                  betas=(0.9, 0.98))
+    sampler = SamSampler(train_store, TABLETOP_SAM, np.random.default_rng(args.seed))
+
+    def loss_of(_: float) -> torch.Tensor:
+        return batch_loss(model, [sampler.draw() for _ in range(IMAGES_PER_STEP)], device)
+
+    def validate() -> dict[str, float]:
+        fixed = SamSampler(val_store, TABLETOP_SAM, np.random.default_rng(1))
+        return validate_masks(model, fixed, 40, device)
+
+    history = train('sam', model, optimiser, Budget(args.minutes), args.work / 'sam.ckpt', loss_of,
+                    validate)
+    write_network(out, 'tabletop_sam', model.sam.state_dict(), TABLETOP_SAM.to_dict(),
+                  history[-1] if history else {})
