@@ -17,11 +17,14 @@ EXTRAS = {
     'models': ['torch==2.14.1', 'torchvision==0.29.1', 'open_clip_torch==3.3.0',
                'segment-anything==1.0', 'timm==1.0.31', 'safetensors==0.8.0', 'ftfy==6.3.1',
                'PyYAML>=6.0', 'tqdm>=4.60', 'huggingface_hub>=0.30', OPENCV, *PILLOW,
-               f'transformers==5.20.2; {OLD}', f'transformers==5.23.0; {NEW}'],
+               f'transformers==5.20.2; {OLD}', f'transformers==5.23.0; {NEW}',
+               # transformers asks for it when it builds Mask2Former
+               f'scipy==1.15.3; {OLD}', f'scipy==1.17.1; {NEW}'],
     'language': ['spacy==3.8.18', 'nltk==3.10.4'],
     # A second parser, for the trees that one method's paper used.
     'constituency': ['stanza>=1.8'],
-    'simulation': [f'mujoco==3.17.0; {OLD}', f'mujoco==4.0.0; {NEW}', *PILLOW],
+    'simulation': [f'mujoco==3.17.0; {OLD}', f'mujoco==4.0.0; {NEW}', 'tqdm>=4.60',
+                   *PILLOW],
     'evaluation': [f'matplotlib==3.10.9; {OLD}', f'matplotlib==3.11.2; {NEW}',
                    'pycocotools==2.0.11', 'tqdm>=4.60', *PILLOW],
     'training': ['torch==2.14.1', 'safetensors==0.8.0', 'tqdm>=4.60', OPENCV],
