@@ -87,6 +87,8 @@ setup(
             'clip_surgery = ris_ros.methods.baselines:ClipSurgery',
             'grad_cam = ris_ros.methods.baselines:GradCam',
             'iterprime = ris_ros.methods.iterprime:IteRPrimE',
+            'text_only = ris_ros.methods.text_only:TextOnly',
+            'oracle = ris_ros.methods.oracle:Oracle',
         ],
     },
 )

@@ -58,17 +58,22 @@ class Segmenter:
     def from_profile(cls, profile: str = 'tabletop', method: str = 'hybridgl',
                      device: str = 'auto', precision: str = 'fp32',
                      model_dir: str | Path | None = None,
-                     settings: Mapping[str, Any] | None = None, **options: Any) -> Segmenter:
+                     settings: Mapping[str, Any] | None = None, for_evaluation: bool = False,
+                     **options: Any) -> Segmenter:
         """Return a segmenter with the networks of a profile behind a method.
 
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.  precision: 'fp32', 'bf16' or 'fp16'.
         model_dir: folder with weights, in place of the shipped and fetched ones.
-        settings: method settings over those of the profile.  options: of the constructor.
+        settings: method settings over those of the profile.  for_evaluation: allow a method
+        that needs the true mask.  options: of the constructor.
         Raises BadInputError for an unknown profile, method, device or setting, WeightsError
         for missing or damaged weights, MissingDependencyError for an absent library.
         """
         from ris_ros.profiles import Networks, get_profile
         info, chosen = find_method(method), get_profile(profile)
+        if info.evaluation_only and not for_evaluation:
+            raise BadInputError(f'{method} chooses by the true mask and serves evaluation alone; '
+                                f'run `ris eval --method {method}`, or take another method here')
         settings_cls = info.settings_class()
         known = {f.name for f in describe(settings_cls)}
         base: Any = from_mapping(settings_cls, chosen.overrides(method, known))
@@ -82,6 +87,11 @@ class Segmenter:
     def settings(self) -> Any:
         """The method's settings, a frozen dataclass."""
         return self.method.settings
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether scenes must hold the true mask in their cache, under 'truth'."""
+        return bool(getattr(self.method, 'needs_truth', False))
 
     def segment(self, rgb: np.ndarray, text: str) -> Segmentation:
         """Return the mask of what `text` refers to in an (H, W, 3) uint8 RGB image.

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -55,7 +55,8 @@ class SegmenterSpec:
         from ris_ros.segmenter import Segmenter
         # no scene cache: every image comes once, and a benchmark must not meet its own past
         return Segmenter.from_profile(self.profile, method=self.method, device=self.device,
-                                      settings=dict(self.settings) or None, scene_cache=0)
+                                      settings=dict(self.settings) or None, scene_cache=0,
+                                      for_evaluation=True)
 
 
 def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (),
@@ -133,7 +134,10 @@ def _truth(clock: _Clock, sample: Sample, opened: OpenGroup) -> np.ndarray | Non
 
 def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
               true: np.ndarray | None, prepare_s: float, first: bool) -> Record:
-    answer = _ask(clock, sample.place, lambda: predictor.ground(scene, sample.expression))
+    asked = scene
+    if getattr(predictor, 'needs_truth', False):
+        asked = replace(scene, cache={**scene.cache, 'truth': true})
+    answer = _ask(clock, sample.place, lambda: predictor.ground(asked, sample.expression))
     ground_s = clock.last
     # The best candidate counts even where the method would rather not act on it: the choice
     # and the decision are judged apart.

@@ -39,10 +39,17 @@ BUILT_IN = {
     'grad_cam': ('ris_ros.methods.baselines:GradCam',
            'ris_ros.methods.settings:DenseBaselineSettings',
            'baseline: Grad-CAM on the last block'),
+    'text_only': ('ris_ros.methods.text_only:TextOnly',
+                  'ris_ros.methods.settings:TextOnlySettings',
+                  'baseline: captions of the regions against the sentence'),
+    'oracle': ('ris_ros.methods.oracle:Oracle', 'ris_ros.methods.settings:OracleSettings',
+               'best proposal by the true mask, for `ris eval` alone'),
     'iterprime': ('ris_ros.methods.iterprime:IteRPrimE',
                   'ris_ros.methods.settings:IterPrimeSettings',
                   'Grad-CAM of an image-text matcher, refined while it looks (AAAI 2025)'),
 }
+# What needs the true mask and so answers nobody but the evaluation.
+EVALUATION_ONLY = frozenset({'oracle'})
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class MethodInfo:
     location: str
     settings_location: str
     help: str
+
+    @property
+    def evaluation_only(self) -> bool:
+        """Whether it needs the true mask, so that only the evaluation can use it."""
+        return self.name in EVALUATION_ONLY
 
     def load(self) -> Any:
         """Return the method's class."""

@@ -179,6 +179,30 @@ class ClipOnlySettings(DecisionSettings, ProposalSettings):
 
 
 @dataclass(frozen=True)
+class TextOnlySettings(OutcomeSettings, ProposalSettings):
+    """Settings of the baseline that compares captions of the regions with the sentence."""
+
+    scorer: str = option('', "network whose text tower compares, as `ris models list` names it; "
+                         "empty: the profile's", source='TAS section 4.3')
+    captioner: str = option('', "network that describes regions; empty: the profile's",
+                            paper='BLIP-2 OPT-2.7B', source='TAS section 4.2')
+    caption_view: str = option('blur', 'what the captioner sees around a region', paper='blur',
+                               source='TAS table 5', choices=('crop', 'blur'))
+    blur_kernel: int = option(75, 'side of the Gaussian kernel, odd', unit='pixels',
+                              source="TAS's released code", minimum=3, maximum=199)
+    beams: int = option(5, 'beams of the captioner; 1 is faster', source="TAS's released code",
+                        minimum=1, maximum=20)
+    max_new_tokens: int = option(30, 'longest caption', unit='tokens',
+                                 source="TAS's released code", minimum=1, maximum=64)
+    caption_batch: int = option(16, 'regions in the captioner at once', minimum=1, maximum=256)
+
+
+@dataclass(frozen=True)
+class OracleSettings(OutcomeSettings, ProposalSettings):
+    """Settings of the choice by the truth: those of the proposals."""
+
+
+@dataclass(frozen=True)
 class RegionBaselineSettings(DecisionSettings, ProposalSettings):
     """Settings of global_local and region_token."""
 

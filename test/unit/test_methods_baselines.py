@@ -10,6 +10,9 @@ functional = torch.nn.functional
 from ris_ros.language import Analysis  # noqa: E402
 from ris_ros.language.docs import doc_from_rows  # noqa: E402
 from ris_ros.methods import baselines  # noqa: E402
+from ris_ros.methods.oracle import Oracle  # noqa: E402
+from ris_ros.methods.settings import TextOnlySettings  # noqa: E402
+from ris_ros.methods.text_only import TextOnly  # noqa: E402
 from ris_ros.models import vit  # noqa: E402
 from ris_ros.models.clip import ClipModel, build_clip  # noqa: E402
 from ris_ros.models.proposals import Proposals, boxes_of  # noqa: E402
@@ -29,6 +32,8 @@ SMALL = {'start_block': 1, 'gem_blocks': 2, 'map_size': 64}
 
 
 class Given:
+    device = 'cpu'
+
     def __init__(self, masks):
         self.masks = torch.as_tensor(masks)
 
@@ -93,6 +98,68 @@ def test_a_text_like_a_patch_lights_its_place(clip, cls, monkeypatch):
         grounding = method.ground(scene, SAID)
         assert grounding.order[0] == wanted
         assert grounding.heatmap.shape == (64, 64)
+
+
+@pytest.mark.parametrize('cls', METHODS)
+def test_whole_and_tiny_proposals_one_colour_and_long_sentences(clip, cls):
+    masks = torch.zeros(3, 64, 64, dtype=torch.bool)
+    masks[0], masks[1, 5, 60], masks[2, 3, :] = True, True, True
+    method = make(cls, clip, masks)
+    rows = [['mug', 'NOUN', 'NN', 'compound', 30]] * 30 + [['mug', 'NOUN', 'NN', 'ROOT', 30]]
+    long = ' '.join(['mug'] * 31)
+    said = Analysis(Command(long, target=Target(long, 'mug')), doc_from_rows(rows))
+    for picture in (IMAGE, np.full_like(IMAGE, 128)):
+        grounding = method.ground(method.prepare(picture), said)
+        assert sorted(grounding.order.tolist()) == [0, 1, 2]
+        assert np.isfinite(grounding.scores).all()
+        assert np.isfinite(grounding.probabilities).all()
+        if grounding.heatmap is not None:
+            assert np.isfinite(grounding.heatmap).all()
+
+
+class Describer:
+    """A captioner whose sentences are given."""
+
+    image_size, fit = 16, 'stretch'
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self, *texts):
+        self.texts = texts
+
+    def caption(self, pixels):
+        assert pixels.shape == (len(self.texts), 3, 16, 16)
+        return list(self.texts)
+
+
+@pytest.mark.parametrize('view', ['blur', 'crop'])
+def test_text_only_chooses_the_caption_that_says_the_same(clip, view):
+    captioner = Describer('the', 'the mug', '', 'mug ' * 40)
+    method = TextOnly(clip, Given(quarters()), captioner, TextOnlySettings(caption_view=view))
+    scene = method.prepare(IMAGE)
+    grounding = method.ground(scene, SAID)
+    assert grounding.order[0] == 1 and sorted(grounding.order.tolist()) == [0, 1, 2, 3]
+    assert grounding.probabilities[1] == pytest.approx(1, abs=1e-5)
+    assert grounding.heatmap is None and grounding.details['captions'] == captioner.texts
+    empty = TextOnly(clip, Given(quarters()[:0]), Describer())
+    assert not len(empty.ground(empty.prepare(IMAGE), SAID).order)
+    with pytest.raises(BadInputError):
+        method.ground(scene, Analysis(Command('', problem='nothing'), None))
+
+
+def test_the_oracle_takes_the_best_overlap():
+    method, truth = Oracle(Given(quarters())), np.zeros((64, 64), bool)
+    truth[10:40, :20] = True
+    scene = method.prepare(IMAGE)
+    scene.cache['truth'] = truth
+    grounding = method.ground(scene, SAID)
+    assert grounding.order.tolist()[:2] == [0, 2]
+    assert grounding.scores[0] == pytest.approx(22 * 20 / (32 * 32 + 8 * 20))
+    scene.cache['truth'] = None
+    assert not len(method.ground(scene, SAID).order), 'nothing is meant, nothing is chosen'
+    none = Oracle(Given(quarters()[:0]))
+    scene = none.prepare(IMAGE)
+    scene.cache['truth'] = truth
+    assert not len(none.ground(scene, SAID).order)
 
 
 def test_value_features_equal_the_plain_form(clip):

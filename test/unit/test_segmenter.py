@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ris_ros.language import Analysis
-from ris_ros.methods.registry import BUILT_IN, find_method, methods
+from ris_ros.methods.registry import BUILT_IN, EVALUATION_ONLY, find_method, methods
 from ris_ros.methods.settings import HybridGLSettings
 from ris_ros.segmenter import Segmenter, method_settings
 from ris_ros.settings import load_yaml, to_yaml
@@ -227,10 +227,11 @@ LESS = {'tas': {'captions': False, 'negatives': False}}
 
 # Methods that need a network which the profile lacks, and what is said of it.
 LACKING = {'tas': 'not trained yet; set captions and negatives to false',
+           'text_only': 'name a captioner',
            'iterprime': 'none is trained for it yet; use the profile paper'}
 
 
-@pytest.mark.parametrize('method', sorted({*BUILT_IN} - {*LACKING} | {*LESS}))
+@pytest.mark.parametrize('method', sorted({*BUILT_IN} - {*LACKING} - EVALUATION_ONLY | {*LESS}))
 def test_from_profile_to_an_answer(model_dir, method):
     settings = {'score_threshold': 0.0, **LESS.get(method, {})}
     s = build(model_dir, method=method, settings=settings)
@@ -245,6 +246,30 @@ def test_from_profile_to_an_answer(model_dir, method):
 def test_a_network_that_is_not_there_is_said_with_what_to_do(model_dir, method):
     with pytest.raises(BadInputError, match=LACKING[method]):
         build(model_dir, method=method)
+
+
+def test_the_oracle_answers_the_evaluation_alone(model_dir):
+    with pytest.raises(BadInputError, match='run `ris eval --method oracle`'):
+        build(model_dir, method='oracle')
+    s = build(model_dir, method='oracle', for_evaluation=True)
+    assert s.needs_truth and not build(model_dir).needs_truth
+    scene = s.prepare(IMAGE)
+    with pytest.raises(BadInputError, match='take another method'):
+        s.ground(scene, 'the mug')
+
+
+def test_ris_eval_gives_the_oracle_the_truth(model_dir, tmp_path, monkeypatch):
+    pytest.importorskip('pycocotools')
+    from datasets_fixtures import refer_folder
+
+    from ris_ros.cli.main import main
+    from ris_ros.evaluation.document import read_document
+    monkeypatch.setenv('RIS_MODEL_DIR', str(model_dir))
+    root = refer_folder(tmp_path / 'data')
+    assert main(['eval', 'refcoco', '--root', str(root), '--split', 'test', '--method', 'oracle',
+                 '--device', 'cpu', '--json', str(tmp_path / 'o.json'), '--quiet']) == 0
+    document = read_document(tmp_path / 'o.json')
+    assert document['miou'] == pytest.approx(document['oracle_miou']) and document['miou'] > 0
 
 
 def test_profile_settings_lie_under_the_callers(model_dir):
