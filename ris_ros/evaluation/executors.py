@@ -20,33 +20,63 @@ _predictor: Any = None   # one per worker process
 
 
 def process_executor(workers: int) -> Executor:
-    """Return an executor over `workers` fresh processes, each with its own networks."""
+    """Return an executor over `workers` fresh processes, each with its own networks.
+
+    When one task fails, nothing new is begun; what is finished or running by then is still
+    yielded before the error is raised.
+    """
     def execute(spec: PredictorSpec, tasks: Sequence[Task], strict: bool,
                 ) -> Iterator[GroupResult]:
         import multiprocessing
-        from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-        from concurrent.futures.process import BrokenProcessPool
+        from concurrent.futures import ProcessPoolExecutor
         count = min(workers, len(tasks))
         threads = max(1, (os.cpu_count() or 1) // count)
         # spawn: a forked copy of a process with threads (torch, OpenMP) may hang
         pool = ProcessPoolExecutor(count, multiprocessing.get_context('spawn'),
                                    _start_worker, (spec, threads))
-        queue = iter(tasks)
-        running: set[Future[GroupResult | RisError]] = set()
         try:
-            while True:
-                while len(running) < count * AHEAD and (task := next(queue, None)) is not None:
-                    running.add(pool.submit(_work, *task, strict))
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield _unpack(future.result())
-        except BrokenProcessPool as error:
-            raise worker_failed(error) from error
+            yield from _through_pool(pool, count, tasks, strict)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return execute
+
+
+def _through_pool(pool: Any, count: int, tasks: Sequence[Task], strict: bool,
+                  ) -> Iterator[GroupResult]:
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+    from concurrent.futures.process import BrokenProcessPool
+    queue = iter(tasks)
+    running: set[Future[GroupResult | RisError]] = set()
+    error: Exception | None = None
+    while True:
+        try:
+            while (error is None and len(running) < count * AHEAD
+                   and (task := next(queue, None)) is not None):
+                running.add(pool.submit(_work, *task, strict))
+        except BrokenProcessPool as broken:
+            error = broken
+        if not running:
+            break
+        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:   # in no order: a failure may come before earlier results
+            result = _result_or_error(future)
+            if isinstance(result, GroupResult):
+                yield result
+            else:
+                error = error or result
+        if error is not None:
+            running = {future for future in running if not future.cancel()}
+    if isinstance(error, BrokenProcessPool):
+        raise worker_failed(error) from error
+    if error is not None:
+        raise error
+
+
+def _result_or_error(future: Any) -> GroupResult | Exception:
+    try:
+        return future.result()
+    except Exception as error:
+        return error
 
 
 def _start_worker(spec: PredictorSpec, threads: int) -> None:
@@ -75,12 +105,6 @@ def _work(group: Any, done: frozenset[str], strict: bool) -> GroupResult | RisEr
         return evaluate_group(_predictor, group, done, strict)
     except RisError as error:
         return error
-
-
-def _unpack(result: GroupResult | RisError) -> GroupResult:
-    if isinstance(result, RisError):
-        raise result
-    return result
 
 
 def ray_executor(address: str, workers: int) -> Executor:
@@ -158,7 +182,28 @@ def _feed(ray: Any, actors: Sequence[Any], tasks: Sequence[Task], strict: bool,
     for _ in range(AHEAD):
         for actor in actors:
             give(actor)
-    while owners:
-        (reference, *_), _ = ray.wait(list(owners), num_returns=1)
-        give(owners.pop(reference))
-        yield _unpack(ray.get(reference))
+    try:
+        while owners:
+            (reference, *_), _ = ray.wait(list(owners), num_returns=1)
+            give(owners.pop(reference))
+            result = ray.get(reference)
+            if isinstance(result, RisError):
+                raise result
+            yield result
+    except (RisError, ray.exceptions.RayError):
+        yield from _ready(ray, list(owners))
+        raise
+
+
+def _ready(ray: Any, references: list[Any]) -> Iterator[GroupResult]:
+    """Yield the results that are there already, so that a failure elsewhere loses none."""
+    if not references:
+        return
+    ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+    for reference in ready:
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayError:
+            continue
+        if isinstance(result, GroupResult):
+            yield result

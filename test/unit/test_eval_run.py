@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import eval_fakes
@@ -15,8 +16,8 @@ from eval_fakes import FakeSpec
 from ris_ros.datasets.base import EntryError
 from ris_ros.datasets.registry import open_dataset
 from ris_ros.evaluation.document import build_document, format_table, to_json, write_document
-from ris_ros.evaluation.executors import gpu_share
-from ris_ros.evaluation.records import read_record
+from ris_ros.evaluation.executors import _feed, gpu_share
+from ris_ros.evaluation.records import GroupResult, read_record
 from ris_ros.evaluation.runner import RunOptions, run
 from ris_ros.evaluation.summary import summarise
 from ris_ros.types import BadInputError, RisError
@@ -122,6 +123,41 @@ def test_crash_of_the_method_is_told_in_a_sentence(root: Path, tmp_path: Path) -
                      spec=FakeSpec(crash_on='traffic'))
         assert not isinstance(caught.value, BadInputError)
         assert len(read_record(tmp_path / f'{workers}.jsonl').records) == 2   # the image before
+
+
+def test_results_that_arrive_with_a_failure_are_kept(root: Path, tmp_path: Path,
+                                                     monkeypatch) -> None:
+    """On a busy machine good and bad results are collected together, in no order."""
+    import concurrent.futures as cf
+    real = cf.wait
+
+    def late(futures, return_when):
+        done, waiting = real(futures, return_when=cf.ALL_COMPLETED)
+        return sorted(done, key=lambda f: isinstance(f.result(), GroupResult)), waiting
+
+    monkeypatch.setattr(cf, 'wait', late)
+    with pytest.raises(RisError, match='out of memory'):
+        evaluate(root, tmp_path / 'r.jsonl', 'test', workers=1, spec=FakeSpec(crash_on='traffic'))
+    assert len(read_record(tmp_path / 'r.jsonl').records) == 2
+
+
+def test_ray_keeps_what_is_ready_when_a_task_fails() -> None:
+    good = GroupResult('7', (), (), True, 0.0, 0.0, 0.0)
+    results = {'actor 0': RisError('no memory'), 'actor 1': good}
+
+    class Actor:
+        def __init__(self, name):
+            self.work = types.SimpleNamespace(remote=lambda *task: name)
+
+    fake = types.SimpleNamespace(
+        wait=lambda names, num_returns, timeout=None: (names[:num_returns], []),
+        get=results.__getitem__, exceptions=types.SimpleNamespace(RayError=OSError))
+    got = []
+    with pytest.raises(RisError, match='no memory'):
+        for result in _feed(fake, [Actor(name) for name in results],
+                            [(None, frozenset())] * 2, False):
+            got.append(result.key)
+    assert got == ['7']
 
 
 def test_stopped_run_says_that_it_can_go_on(root: Path, tmp_path: Path) -> None:
