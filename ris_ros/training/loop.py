@@ -59,6 +59,17 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """
+    Return the context that training steps run in: bfloat16 where the device computes in it.
+
+    A CPU without such instructions emulates them, which is ten times slower than float32.
+    """
+    supported = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)
+    return torch.autocast(device.type, torch.bfloat16,
+                          enabled=device.type != 'cpu' or supported())
+
+
 def save_checkpoint(path: Path, step: int, budget: Budget, model: nn.Module,
                     optimiser: torch.optim.Optimizer) -> None:
     """Write a checkpoint under a temporary name, then rename it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 TRAINERS: dict[str, str] = {
     'sam': 'ris_ros.training.tabletop_sam:train_sam',
     'clip': 'ris_ros.training.tabletop_clip:train_clip',
+    'matcher': 'ris_ros.training.tabletop_matcher:train_matcher',
 }
 
 
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'goes on from there (default: %(default)s)')
     parser.add_argument('--out', type=Path, default=None,
                         help='folder for the finished weights (default: WORK/weights)')
+    parser.add_argument('--init', type=Path, default=None, metavar='DIR',
+                        help='folder of finished weights that CLIP goes on from')
     parser.add_argument('--networks', nargs='+', choices=tuple(TRAINERS), default=list(TRAINERS))
     parser.add_argument('--scenes', type=int, default=5000, help='training scenes to render')
     parser.add_argument('--val-scenes', type=int, default=200)

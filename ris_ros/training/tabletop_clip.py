@@ -27,7 +27,7 @@ from torch import nn
 from ris_ros.models import vit
 from ris_ros.models.clip import build_clip, tokenizer_for
 from ris_ros.simulation.catalogue import COLOURS, KINDS
-from ris_ros.training.loop import Budget, pick_device, train
+from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
 from ris_ros.training.package import write_network
 from ris_ros.training.tabletop_captions import (
     BACKGROUND,
@@ -38,17 +38,18 @@ from ris_ros.training.tabletop_captions import (
     vocabulary,
 )
 from ris_ros.training.tabletop_data import SceneStore
+from ris_ros.types import BadInputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
+SIZE, PATCH, START, BETA, GEM_BLOCKS = 320, 16, 4, 2.0, 3
 GRID = SIZE // PATCH
 # Patches kept per view, the share of the batch that a step with so many can afford, and how
 # often such a step comes before and after FULL_FROM of the budget.  Steps on all patches are
 # needed early too: a network that only ever saw a few of them tells kinds far worse on all.
 KEPT: tuple[tuple[dict[str, int], float, float, float], ...] = (
-        ({'region': 24, 'crop': 48, 'whole': 70}, 1.0, 0.75, 0.35),
-        ({'region': 64, 'crop': 90, 'whole': 120}, 0.5, 0.15, 0.05),
-        ({'region': 196, 'crop': 196, 'whole': 196}, 0.2, 0.10, 0.60))
+        ({'region': 36, 'crop': 90, 'whole': 140}, 1.0, 0.75, 0.35),
+        ({'region': 110, 'crop': 170, 'whole': 220}, 0.4, 0.15, 0.10),
+        ({'region': 400, 'crop': 400, 'whole': 400}, 0.15, 0.10, 0.55))
 FULL_FROM = 0.65
 BATCH = {'local': 96, 'hybrid': 48, 'crop': 24, 'whole': 6}
 DENSE_SCENES = 2
@@ -332,7 +333,7 @@ class ClipTrainer:
         kept, share, *_ = KEPT[int(self.rng.choice(len(KEPT), p=odds))]
         count = {k: max(2, round(share * v)) for k, v in BATCH.items()}
         features, shown = [], []
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             for kind in ('local', 'hybrid'):
                 scenes, masks, names = self.views.regions(count[kind])
                 local, context, tokens, index = self.region_inputs(
@@ -362,7 +363,7 @@ class ClipTrainer:
         pairs = [caption(self.rng, names[int(self.rng.integers(len(names)))]) for names in shown]
         return [p[0] for p in pairs], [p[1] for p in pairs]
 
-    def validate(self, views: Views, number: int = 160) -> dict[str, float]:
+    def validate(self, views: Views, number: int = 120) -> dict[str, float]:
         """Return the share of regions whose kind, colour and both are told right."""
         kinds, colours = list(KINDS), list(COLOURS)
         pairs = [f'the {c} {k}' for k in kinds for c in colours]
@@ -400,13 +401,32 @@ def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     return total / 2
 
 
+def start_from(folder: Path, clip: Any) -> None:
+    """Load tabletop_clip.safetensors of a folder; positions are resized to this grid.
+
+    Raises BadInputError where it is missing or of another shape.
+    """
+    from open_clip.model import resize_pos_embed
+    from safetensors.torch import load_file
+    path = folder / 'tabletop_clip.safetensors'
+    try:
+        state = load_file(path)
+        resize_pos_embed(state, clip)
+        clip.load_state_dict(state)
+    except (OSError, RuntimeError) as error:
+        raise BadInputError(f'--init: {path} is missing or has other sizes ({error})') from error
+
+
 def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
                out: Path) -> None:
     """Train within the budget and write tabletop_clip.safetensors and .json."""
     torch.manual_seed(args.seed + 1)
     device = pick_device(args.device)
     config = tabletop_clip_config()
-    model = ClipTrainee(config).to(device)
+    model = ClipTrainee(config)
+    if args.init:
+        start_from(args.init, model.clip)
+    model.to(device)
     decay = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
@@ -416,6 +436,7 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
                           device)
     val_views = Views(val_store, np.random.default_rng(1))
     history = train('clip', model, optimiser, Budget(args.minutes), args.work / 'clip.ckpt',
-                    trainer.loss, lambda: trainer.validate(val_views), base_rate=1e-3)
+                    trainer.loss, lambda: trainer.validate(val_views), base_rate=1e-3,
+                    validate_every=420)
     write_network(out, 'tabletop_clip', model.clip.state_dict(), config,
                   history[-1] if history else {})

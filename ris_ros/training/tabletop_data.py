@@ -53,7 +53,8 @@ def render_shards(root: Path, first_seed: int, scenes: int, workers: int) -> lis
     from tqdm import tqdm
     root.mkdir(parents=True, exist_ok=True)
     for stale in root.glob('*.tmp'):
-        shutil.rmtree(stale)
+        if not Path(f'/proc/{stale.name.split(".")[-2]}').exists():   # its process is gone
+            shutil.rmtree(stale)
     starts = range(first_seed, first_seed + scenes, SHARD)
     folders = [root / f'shard_{s:06d}' for s in starts]
     missing = [(f, range(s, min(s + SHARD, first_seed + scenes)))

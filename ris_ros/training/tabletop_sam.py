@@ -21,19 +21,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig, build_sam
-from ris_ros.training.loop import Budget, pick_device, train
+from ris_ros.models.sam import ConvEncoderConfig, SamConfig, SamDecoderConfig, build_sam
+from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
 from ris_ros.training.package import write_network
 from ris_ros.training.tabletop_data import SceneStore
 
 TABLETOP_SAM = SamConfig(
     image_size=256, patch_size=8,
-    encoder=SamEncoderConfig(embed_dim=96, depth=4, num_heads=4, global_attn_indexes=(1, 3),
-                             window_size=8, use_rel_pos=False, mlp_ratio=3.0),
+    encoder=ConvEncoderConfig(channels=(32, 64, 96, 128), blocks=(1, 2, 2, 2), stem=16),
     prompt_dim=96, mask_in_chans=8,
     decoder=SamDecoderConfig(depth=2, num_heads=4, mlp_dim=256, iou_head_depth=2,
                              iou_head_hidden_dim=96))
-IMAGES_PER_STEP, PROMPTS_PER_IMAGE = 4, 6
+IMAGES_PER_STEP, PROMPTS_PER_IMAGE = 6, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +170,7 @@ def batch_loss(model: SamTrainee, samples: list[SamSample], device: torch.device
     """Return the loss of one step over a list of images."""
     images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).to(device)
     dense = torch.from_numpy(np.stack([s.dense for s in samples])).to(device)
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed_precision(device):
         embeddings = model.sam.image_encoder(images.contiguous())
         guess = model.dense_head(embeddings).float()
         total = F.binary_cross_entropy_with_logits(guess[:, 0], dense[:, 0])

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 
 import numpy as np
 import pytest
@@ -125,3 +126,27 @@ def test_sam_step_lowers_its_loss(store):
     assert losses[-1] < 0.8 * losses[0]
     report = tabletop_sam.validate_masks(model, sampler, 1, torch.device('cpu'))
     assert 0 <= report['iou'] <= report['best_iou'] <= 1
+
+
+def test_clip_goes_on_from_weights_of_another_grid(tmp_path):
+    config = tabletop_clip.tabletop_clip_config()
+    config['vision_cfg'] |= {'width': 32, 'layers': 1, 'head_width': 16}
+    config['text_cfg'] |= {'width': 32, 'heads': 2, 'layers': 1}
+    small = {**config, 'vision_cfg': {**config['vision_cfg'], 'image_size': 224}}
+    source = tabletop_clip.build_clip(small)
+    write_network(tmp_path, 'tabletop_clip', source.state_dict(), small, {})
+    model = tabletop_clip.build_clip(config)
+    tabletop_clip.start_from(tmp_path, model)
+    assert torch.equal(model.visual.conv1.weight, source.visual.conv1.weight)
+    grown = model.visual.positional_embedding
+    assert grown.shape[0] == 1 + tabletop_clip.GRID**2
+    assert torch.equal(grown[0], source.visual.positional_embedding[0])
+    with pytest.raises(BadInputError, match='missing'):
+        tabletop_clip.start_from(tmp_path / 'nowhere', model)
+
+
+def test_only_what_a_dead_process_left_is_removed(tmp_path):
+    for pid in (os.getpid(), 2 ** 30):
+        (tmp_path / f'shard_080100.{pid}.tmp').mkdir()
+    render_shards(tmp_path, 80100, 0, workers=1)
+    assert [p.name for p in tmp_path.iterdir()] == [f'shard_080100.{os.getpid()}.tmp']
