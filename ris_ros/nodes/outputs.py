@@ -37,14 +37,15 @@ class Outputs:
         self._mask = node.create_publisher(Image, '~/mask', QoSProfile(depth=1))
         self._labels = node.create_publisher(Image, '~/labels', QoSProfile(depth=1))
         self._overlay = node.create_publisher(Image, '~/overlay', QoSProfile(depth=1))
+        self._heatmap = node.create_publisher(Image, '~/heatmap', QoSProfile(depth=1))
         self._cloud = node.create_publisher(PointCloud2, '~/target_cloud', QoSProfile(depth=1))
         self._point = node.create_publisher(PointStamped, '~/target_point', QoSProfile(depth=10))
         self._pose = node.create_publisher(PoseStamped, '~/target_pose', QoSProfile(depth=10))
 
     def destroy(self) -> None:
         """Take the publishers down."""
-        for publisher in (self._mask, self._labels, self._overlay, self._cloud, self._point,
-                          self._pose):
+        for publisher in (self._mask, self._labels, self._overlay, self._heatmap, self._cloud,
+                          self._point, self._pose):
             self._node.destroy_publisher(publisher)
 
     def publish(self, reply: Reply, header: Header, parameters: NodeParameters) -> None:
@@ -57,6 +58,10 @@ class Outputs:
         if parameters.publish.labels:
             labels = label_image(segmentation, parameters.max_candidates)
             self._labels.publish(array_to_image(labels, 'mono8', header))
+        if (parameters.publish.heatmap and segmentation.heatmap is not None
+                and self._heatmap.get_subscription_count()):
+            heat = segmentation.heatmap.astype(np.float32, copy=False)
+            self._heatmap.publish(array_to_image(heat, '32FC1', header))
         geometry = measured.geometry
         if geometry is not None:
             self._point.publish(point_message(geometry.point, header))

@@ -56,10 +56,11 @@ class TargetParameters:
 
 @dataclass(frozen=True)
 class PublishParameters:
-    """Which outputs are published; overlay and cloud only while somebody subscribes."""
+    """Which outputs are published; all but masks and labels only while somebody subscribes."""
 
     labels: bool = option(True, 'publish ~/labels, the ranked candidates')
     overlay: bool = option(True, 'publish ~/overlay')
+    heatmap: bool = option(True, 'publish ~/heatmap, for methods that have one')
     cloud: bool = option(True, 'publish ~/target_cloud')
     empty_mask: bool = option(True, 'publish an all-zero mask when nothing matches')
 

@@ -1,7 +1,7 @@
 """A small segmenter that works by colour: a real answer without any weights.
 
 Used where a test is about ROS and not about networks.  It knows saturated red, green and
-blue, and a few words that make it misbehave on purpose.
+blue, and a few words that make it misbehave or leave something out on purpose.
 """
 from __future__ import annotations
 
@@ -42,12 +42,20 @@ class ColourSegmenter:
                       tuple(float(v) for v in scene.boxes[index]))
             for rank, index in enumerate(wanted, 1))
         empty = np.zeros(scene.image.shape[:2], bool)
+        heat = None if 'coldly' in words else heat_of(scene.image, named)
         if not candidates:
-            return Segmentation(empty, 0.0, 0.0, Outcome.NO_MATCH, 'nothing has that colour')
+            return Segmentation(empty, 0.0, 0.0, Outcome.NO_MATCH, 'nothing has that colour',
+                                heatmap=heat)
         if len(candidates) > 1:
             return Segmentation(candidates[0].mask, 1.0, 0.0, Outcome.AMBIGUOUS,
-                                'several colours fit', candidates)
-        return Segmentation(candidates[0].mask, 1.0, 1.0, Outcome.SUCCEEDED_2D, '', candidates)
+                                'several colours fit', candidates, heatmap=heat)
+        return Segmentation(candidates[0].mask, 1.0, 1.0, Outcome.SUCCEEDED_2D, '', candidates,
+                            heatmap=heat)
+
+
+def heat_of(image: np.ndarray, named: list[int]) -> np.ndarray:
+    """Return (H, W) float32 in [0, 1]: the brightest of the channels that were named."""
+    return image[:, :, named or slice(None)].max(axis=2).astype(np.float32) / 255
 
 
 def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:

@@ -106,6 +106,7 @@ class Client:
         for kind, topic, qos in (
                 (Image, 'mask', QoSProfile(depth=10)), (Image, 'labels', QoSProfile(depth=10)),
                 (Image, 'overlay', QoSProfile(depth=10)),
+                (Image, 'heatmap', QoSProfile(depth=10)),
                 (PointStamped, 'target_point', QoSProfile(depth=10)),
                 (PoseStamped, 'target_pose', QoSProfile(depth=10)),
                 (PointCloud2, 'target_cloud', QoSProfile(depth=10)),
@@ -207,8 +208,9 @@ def fixture_node(tmp: Path, *parameters: str, script: str = 'fixture_node.py') -
     return Process(command, environment(tmp), tmp / 'node.log')
 
 
-def set_parameter(client: Client, name: str, value: float) -> None:
-    """Change a number of the running node."""
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=ParameterValue(
-        type=ParameterType.PARAMETER_DOUBLE, double_value=value))])
+def set_parameter(client: Client, name: str, value: float | bool) -> None:
+    """Change a number or a switch of the running node."""
+    content = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value) if isinstance(
+        value, bool) else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=content)])
     assert call(client, SetParameters, 'ris_node/set_parameters', request).results[0].successful

@@ -57,7 +57,8 @@ def test_mask_point_headers_and_the_single_result(client):
     client.spin(0.5)
     assert len(client.results(identity)) == 1
     assert values['outcome'] == 'SUCCEEDED' and values['code'] == '0'
-    for topic in ('mask', 'labels', 'overlay', 'target_point', 'target_pose', 'target_cloud'):
+    for topic in ('mask', 'labels', 'overlay', 'heatmap', 'target_point', 'target_pose',
+                  'target_cloud'):
         assert len(client.received[topic]) == 1, topic
         assert client.received[topic][0].header == header, topic
     result = client.results(identity)[0]
@@ -77,6 +78,35 @@ def test_mask_point_headers_and_the_single_result(client):
         [point.x, point.y, point.z], rel=1e-4)
     cloud = cloud_to_array(client.received['target_cloud'][0])
     assert len(cloud) > 10000 and np.allclose(cloud[:, 2], 0.8)
+
+
+def test_heat_map(client):
+    client.let_frames_age()
+    _, header = client.ask('the green box')
+    assert client.wait(lambda: client.received['heatmap'])
+    message = client.received['heatmap'][0]
+    assert message.header == header
+    assert (message.encoding, message.height, message.width) == ('32FC1', 480, 640)
+    assert np.array_equal(image_to_array(message), ros.picture()[:, :, 1].astype('f4') / 255)
+
+    # What there is of it is shown for other outcomes too; without one nothing comes.
+    client.received['heatmap'].clear()
+    assert client.ask('the blue box')[0]['outcome'] == 'NO_MATCH'
+    assert client.wait(lambda: client.received['heatmap'])
+    client.received['heatmap'].clear()
+    client.let_frames_age()
+    assert client.ask('coldly the green box')[0]['outcome'] == 'SUCCEEDED'
+    client.spin(0.3)
+    assert client.received['heatmap'] == [] and client.received['mask']
+
+    ros.set_parameter(client, 'publish.heatmap', False)
+    try:
+        client.let_frames_age()
+        assert client.ask('the green box')[0]['outcome'] == 'SUCCEEDED'
+        client.spin(0.3)
+        assert client.received['heatmap'] == []
+    finally:
+        ros.set_parameter(client, 'publish.heatmap', True)
 
 
 def test_second_sentence_on_the_same_image_reuses_the_scene(client):
