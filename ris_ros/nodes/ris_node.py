@@ -16,6 +16,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -36,7 +37,8 @@ from ris_ros.nodes.messages import (
 from ris_ros.nodes.outputs import Outputs, result_details, result_message
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.nodes.segmenters import SegmenterFactory, method_defaults, profile_segmenter
-from ris_ros.nodes.spinning import spin_until_shutdown
+from ris_ros.nodes.spinning import StopRequest, spin_until_shutdown, start_ros
+from ris_ros.nodes.waiting import choose_frame, no_frame
 from ris_ros.nodes.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
@@ -53,13 +55,14 @@ class RisNode(LifecycleNode):
 
     segmenter_factory(parameters, method_settings) builds what grounds sentences; the default
     is the Segmenter of the parameters `profile` and `method`.  It is called on the worker's
-    thread.
+    thread.  stop: asked when the process is to end, so that loading models does not delay it.
     """
 
     def __init__(self, segmenter_factory: SegmenterFactory = profile_segmenter,
-                 **kwargs: Any) -> None:
+                 stop: StopRequest | None = None, **kwargs: Any) -> None:
         super().__init__('ris_node', **kwargs)
         self._factory = segmenter_factory
+        self._stop_request = stop or StopRequest()
         self._settings: NodeParameters | None = None
         self._declare_parameters()
         self._result_publisher = self.create_publisher(
@@ -146,9 +149,15 @@ class RisNode(LifecycleNode):
         self._stop('a transition of the node failed')
         return self.on_cleanup(state)
 
-    def close(self) -> None:
-        """End open commands and the worker; called when the process ends."""
+    def wind_up(self) -> None:
+        """End open commands while their results can still be published."""
         self._stop('the node is going down')
+
+    def close(self) -> None:
+        """See the last results off and end the worker; called when the process ends."""
+        self.wind_up()
+        if rclpy.ok(context=self.context):
+            self._result_publisher.wait_for_all_acked(Duration(seconds=1.0))
         self._worker.close(timeout_s=2.0)
 
     def _stop(self, reason: str) -> None:
@@ -182,7 +191,7 @@ class RisNode(LifecycleNode):
             try:
                 return future.result(timeout=0.2)
             except FutureTimeoutError:
-                if not rclpy.ok(context=self.context):
+                if self._stop_request.asked or not rclpy.ok(context=self.context):
                     raise RisError('interrupted while the models were loading') from None
 
     # ---- parameters ----------------------------------------------------------------------
@@ -277,11 +286,12 @@ class RisNode(LifecycleNode):
             return
         now, p = self._now(), self.settings
         want_depth = self._wants_depth(p)
-        frame = self._choose_frame(record, now, want_depth, p)
+        frame = choose_frame(self._frames, record, now, want_depth, p)
         if frame is not None:
             self._start(record, frame, want_depth, p)
         elif now - record.waiting_since > p.image_timeout_s:
-            self._board.end(record, self._no_frame(record, p), now)
+            topic = self.resolve_topic_name('image')
+            self._board.end(record, no_frame(self._frames, record, topic, p), now)
 
     def _wants_depth(self, p: NodeParameters) -> bool:
         if p.use_depth != 'auto':
@@ -289,27 +299,6 @@ class RisNode(LifecycleNode):
         # count_publishers does not remap names by itself.
         topic = self.resolve_topic_name('depth/image')
         return bool(self._frames.depth.items) or self.count_publishers(topic) > 0
-
-    def _choose_frame(self, record: Record, now: float, want_depth: bool, p: NodeParameters
-                      ) -> Frame | None:
-        oldest = record.received - p.max_image_age_s
-        frame = self._frames.select(oldest, p.sync_slop_s, want_depth)
-        if frame is not None or not want_depth:
-            return frame
-        partial_frame = self._frames.select(oldest, p.sync_slop_s, True, complete=False)
-        if partial_frame is None:
-            return None
-        since = record.details.setdefault('colour_since', now)
-        return partial_frame if now - since >= p.sync_timeout_s else None
-
-    def _no_frame(self, record: Record, p: NodeParameters) -> Ending:
-        newest = self._frames.newest_stamp()
-        if newest is None:
-            topic = self.resolve_topic_name('image')
-            return Ending(Outcome.NO_IMAGE, f'no image has come on {topic} within '
-                          f'{p.image_timeout_s:g} s; check the camera and the remapping')
-        return Ending(Outcome.STALE_IMAGE, f'the newest image is {record.received - newest:.1f} '
-                      's older than the command; check the camera and use_sim_time')
 
     def _start(self, record: Record, frame: Frame, want_depth: bool, p: NodeParameters) -> None:
         self._board.start(record)
@@ -399,14 +388,14 @@ class RisNode(LifecycleNode):
 def main(args: list[str] | None = None,
          segmenter_factory: SegmenterFactory = profile_segmenter) -> int:
     """Run the node until it is told to stop; return the exit code."""
-    rclpy.init(args=args)
+    stop = start_ros(args)
     try:
-        node = RisNode(segmenter_factory)
+        node = RisNode(segmenter_factory, stop)
     except BadInputError as error:
         print(f'ris_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    spin_until_shutdown(node)
+    spin_until_shutdown(node, stop)
     return 0
 
 

@@ -11,14 +11,13 @@ import json
 import sys
 from typing import Any
 
-import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from ris_ros.nodes.messages import array_to_image, camera_to_info
-from ris_ros.nodes.spinning import spin_until_shutdown
+from ris_ros.nodes.spinning import spin_until_shutdown, start_ros
 from ris_ros.types import RisError
 
 
@@ -89,8 +88,8 @@ def render_scene(seed: int) -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the camera until it is told to stop."""
-    rclpy.init(args=args)
-    spin_until_shutdown(TabletopCamera())
+    stop = start_ros(args)
+    spin_until_shutdown(TabletopCamera(), stop)
     return 0
 
 
