@@ -26,6 +26,7 @@ from ris_ros.types import (
 if TYPE_CHECKING:
     from ris_ros.language import Analysis
     from ris_ros.methods.base import Method
+    from ris_ros.profiles import Networks
 
 MAX_CANDIDATES = 5
 
@@ -33,6 +34,15 @@ MAX_CANDIDATES = 5
 def method_settings(method: str) -> type:
     """Return the settings dataclass of a method; raises BadInputError for an unknown one."""
     return find_method(method).settings_class()
+
+
+def networks_of(profile: str, device: str = 'auto', precision: str = 'fp32',
+                model_dir: str | Path | None = None) -> Networks:
+    """Return a profile's networks, none of them loaded yet; see `Segmenter.from_profile`."""
+    from ris_ros.models.device import check_precision, pick_device
+    from ris_ros.profiles import Networks, get_profile
+    chosen, device = get_profile(profile), pick_device(device)
+    return Networks(chosen, device, check_precision(precision, device), model_dir)
 
 
 class Segmenter:
@@ -69,7 +79,7 @@ class Segmenter:
         Raises BadInputError for an unknown profile, method, device or setting, WeightsError
         for missing or damaged weights, MissingDependencyError for an absent library.
         """
-        from ris_ros.profiles import Networks, get_profile
+        from ris_ros.profiles import get_profile
         info, chosen = find_method(method), get_profile(profile)
         if info.evaluation_only and not for_evaluation:
             raise BadInputError(f'{method} chooses by the true mask and serves evaluation alone; '
@@ -78,9 +88,7 @@ class Segmenter:
         known = {f.name for f in describe(settings_cls)}
         base: Any = from_mapping(settings_cls, chosen.overrides(method, known))
         final = from_mapping(settings_cls, settings or {}, base)
-        from ris_ros.models.device import check_precision, pick_device
-        device = pick_device(device)
-        networks = Networks(chosen, device, check_precision(precision, device), model_dir)
+        networks = networks_of(profile, device, precision, model_dir)
         return cls(info.load().from_networks(networks, final), **options)
 
     @property

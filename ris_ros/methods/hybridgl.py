@@ -8,7 +8,7 @@ say, `released` as the authors' code does (they differ in a dozen places, see
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +108,17 @@ class HybridGL:
         return scene_of(self.name, image, masks, boxes, scores, {
             'features': features, 'patches': patches, 'masks': flat, 'areas': areas,
             'iou': iou, 'containment': containment}, timings)
+
+    def look_again(self, scene: Scene) -> Scene:
+        """Return the scene with region features under the present settings, all else kept.
+
+        For ablations: proposals, patch features and overlaps do not depend on the fusion.
+        """
+        torch = require('torch', 'models')
+        with autocast(self.device, 'fp32'):
+            features = self.region_features(scene.image,
+                                            torch.from_numpy(scene.masks).to(self.device))
+        return replace(scene, cache={**scene.cache, 'features': features})
 
     def region_views(self, image: np.ndarray, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Return local and global network inputs of N masks, two (N, 3, s, s) float32.
