@@ -23,6 +23,7 @@ SCENES = 60
 TAGS = ('attribute', 'position', 'relation', 'size')
 HEAD = ('method', 'mIoU', '95 %', 'oIoU', 'P@0.5', 'P@0.9', *TAGS, 'best proposal',
         'absent P / R', 'ambiguous R', 'first / further, ms')
+PLACE = HEAD.index('best proposal')   # of the column PointM, where heat maps can be compared
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='scripts/leaderboard',
                                      description=(__doc__ or '').partition('\n')[0])
     parser.add_argument('--root', type=Path, default=Path(), help="the project's folder")
-    parser.add_argument('--methods', nargs='+', help='only these (default: all there are)')
+    parser.add_argument('--methods', nargs='+',
+                        help='only these (default: all whose networks are here)')
     parser.add_argument('--scenes', type=int, default=SCENES)
     parser.add_argument('--workers', type=int, default=0)
     parser.add_argument('--table-only', action='store_true',
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = []
     try:
         if not args.table_only:
-            failed = [m for m in _methods(args.methods) if not _evaluate(m, args)]
+            failed = [m for m in choose_methods(args.methods) if not _evaluate(m, args)]
         fill(args.root / 'README.md', table(read_results(args.root / FOLDER)))
     except BadInputError as error:
         print(f'leaderboard: {error}', file=sys.stderr)
@@ -52,11 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(failed))
 
 
-def _methods(wanted: Sequence[str] | None) -> list[str]:
+def choose_methods(wanted: Sequence[str] | None) -> list[str]:
+    """Return the methods asked for, or all whose networks the tabletop profile has.
+
+    The oracle is left out: "best proposal" says what it would.
+    """
     from ris_ros.methods.registry import find_method, methods
+    from ris_ros.segmenter import Segmenter
     if wanted:
         return [find_method(name).name for name in wanted]
-    return sorted(methods())
+    chosen = []
+    for name in sorted(n for n, info in methods().items() if not info.evaluation_only):
+        try:
+            Segmenter.from_profile('tabletop', method=name)
+            chosen.append(name)
+        except RisError as error:
+            print(f'leaderboard: {name} is left out: {error}', file=sys.stderr)
+    return chosen
 
 
 def _evaluate(method: str, args: argparse.Namespace) -> bool:
@@ -86,8 +100,11 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """Return the Markdown table with its caption; shares in percent."""
-    rows = [HEAD, tuple('---' if k == 0 else '---:' for k in range(len(HEAD))),
-            *(_row(r) for r in results)]
+    # A column that one method fills compares nothing.
+    points = sum(r['pointm'] is not None for r in results) > 1
+    head = (*HEAD[:PLACE], 'PointM', *HEAD[PLACE:]) if points else HEAD
+    rows = [head, tuple('---' if k == 0 else '---:' for k in range(len(head))),
+            *(_row(r, points) for r in results)]
     lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
     first = results[0]
     caption = (
@@ -105,7 +122,7 @@ def _machine(result: Mapping[str, Any]) -> str:
     return f'{machine["processor"]} ({machine["cpus"]} cores{threads})'
 
 
-def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(result: Mapping[str, Any], points: bool) -> tuple[str, ...]:
     pair = result['intervals']['miou']
     tags = [percent(result['by_tag'][t]['miou']) if t in result['by_tag'] else '-' for t in TAGS]
     absent, ambiguous = (result['decisions'][k] for k in ('absent', 'ambiguous'))
@@ -115,7 +132,7 @@ def _row(result: Mapping[str, Any]) -> tuple[str, ...]:
     return (f'`{result["method"]}`', f'**{percent(result["miou"])}**',
             '-' if pair is None else f'{100 * pair[0]:.1f} to {100 * pair[1]:.1f}',
             percent(result['oiou']), percent(result['p@0.5']), percent(result['p@0.9']), *tags,
-            percent(result['oracle_miou']),
+            *([percent(result['pointm'])] if points else []), percent(result['oracle_miou']),
             f'{percent(absent["precision"])} / {percent(absent["recall"])}',
             percent(ambiguous['recall']), f'{first} / {further}')
 

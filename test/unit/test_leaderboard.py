@@ -47,6 +47,30 @@ def test_table_is_filled_between_the_marks(project: Path) -> None:
     assert (project / 'README.md').read_bytes() == again
 
 
+def test_heat_maps_are_compared_where_there_are_several(project: Path) -> None:
+    results = leaderboard.read_results(project / leaderboard.FOLDER)
+    assert all(r['pointm'] is not None for r in results)
+    head, _, first, *_ = leaderboard.table(results).splitlines()
+    place = head.split(' | ').index('PointM')
+    assert first.split(' | ')[place] == f'{100 * results[0]["pointm"]:.1f}'
+    results[1]['pointm'] = None
+    assert 'PointM' not in leaderboard.table(results)
+
+
+def test_methods_whose_networks_are_here_are_evaluated(monkeypatch, capsys) -> None:
+    from ris_ros.segmenter import Segmenter
+
+    def build(profile, method):
+        if method in ('tas', 'text_only'):
+            raise BadInputError('there is no captioner')
+    monkeypatch.setattr(Segmenter, 'from_profile', build)
+    chosen = leaderboard.choose_methods(None)
+    assert {'hybridgl', 'clip_only', 'grad_cam'} <= set(chosen)
+    assert not {'tas', 'text_only', 'oracle'} & set(chosen)
+    assert 'tas is left out: there is no captioner' in capsys.readouterr().err
+    assert leaderboard.choose_methods(['tas']) == ['tas'], 'who asks for it is told by it'
+
+
 def test_results_over_different_sentences_are_refused(project: Path, capsys) -> None:
     path = project / leaderboard.FOLDER / 'fake0.json'
     document = read_document(path)
