@@ -4,7 +4,8 @@ Shipped networks are NAME.safetensors with NAME.json beside it (configuration, S
 networks of others are listed in the manifest with address, SHA-256 and published layout.
 Every file is checked against its SHA-256 before it is read, and none is read by a pickle
 that can run code.  A network of the transformers library is a folder, with the SHA-256 of
-every file in SHA256SUMS (the format of sha256sum).
+every file in SHA256SUMS (the format of sha256sum); of a shipped folder NAME.json holds the
+SHA-256 of that list.
 """
 from __future__ import annotations
 
@@ -135,7 +136,7 @@ class WeightStore:
     def verify(self, name: str) -> Path:
         """Return the file after checking its SHA-256; raises WeightsError if it is not whole."""
         if self.entry(name).is_folder:
-            return verify_folder(self.path(name), f'ris models fetch {name}')
+            return self._verify_folder(name)
         path, expected = self.path(name), self.expected_sha256(name)
         if sha256_of(path) != expected:
             do = ('reinstall ris_ros or train them again' if self.entry(name).shipped
@@ -143,6 +144,16 @@ class WeightStore:
             raise WeightsError(f'the weights file {path} is damaged (its SHA-256 is not the '
                                f'recorded one); {do}')
         return path
+
+    def _verify_folder(self, name: str) -> Path:
+        """Check a folder against its SHA256SUMS, and where it is shipped that list itself."""
+        shipped = self.entry(name).shipped
+        do = ('reinstall ris_ros or train it again' if shipped
+              else f'delete it and run: ris models fetch {name}')
+        folder = verify_folder(self.path(name), do)
+        if shipped and sha256_of(folder / SUMS) != self.expected_sha256(name):
+            raise WeightsError(f'{folder} is damaged (its {SUMS} is not the recorded one); {do}')
+        return folder
 
     def expected_sha256(self, name: str) -> str:
         """Return the recorded SHA-256: of the manifest, else of the JSON beside the weights."""
@@ -167,10 +178,11 @@ class WeightStore:
         return read_state(path, entry.format), config
 
 
-def verify_folder(folder: Path, command: str) -> Path:
+def verify_folder(folder: Path, do: str) -> Path:
     """Return a network's folder after checking its files against its SHA256SUMS.
 
-    Every file must be listed, and be what it was.  Raises WeightsError otherwise.
+    Every file must be listed, and be what it was.  Raises WeightsError otherwise, which ends
+    with what to do.
     """
     try:
         lines = (folder / SUMS).read_text(encoding='utf-8').splitlines()
@@ -181,11 +193,9 @@ def verify_folder(folder: Path, command: str) -> Path:
         bad = sorted(found ^ set(sums)) or sorted(
             name for name, digest in sums.items() if sha256_of(folder / name) != digest)
     except OSError as error:
-        raise WeightsError(f'{folder} cannot be checked ({error}); delete it and run: {command}'
-                           ) from error
+        raise WeightsError(f'{folder} cannot be checked ({error}); {do}') from error
     if bad:
-        raise WeightsError(f'{folder} is damaged ({bad[0]} is not what {SUMS} says); delete it '
-                           f'and run: {command}')
+        raise WeightsError(f'{folder} is damaged ({bad[0]} is not what {SUMS} says); {do}')
     return folder
 
 

@@ -11,6 +11,7 @@ TRAINERS: dict[str, str] = {
     'sam': 'ris_ros.training.tabletop_sam:train_sam',
     'clip': 'ris_ros.training.tabletop_clip:train_clip',
     'matcher': 'ris_ros.training.tabletop_matcher:train_matcher',
+    'captioner': 'ris_ros.training.tabletop_captioner:train_captioner',
 }
 
 
