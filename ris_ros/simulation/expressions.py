@@ -42,8 +42,8 @@ class Expression:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One object as the expressions see it: names, picture position, place in space."""
+class Seen:
+    """One object as the expressions see it: names, picture position (pixels), place (metres)."""
 
     instance: int
     spec: ObjectSpec
@@ -56,14 +56,15 @@ class _Seen:
 Candidate = tuple[str, str, tuple[int, ...]]
 
 
-def _look(spec: SceneSpec, instances: np.ndarray, poses: np.ndarray) -> list[_Seen]:
+def look(spec: SceneSpec, instances: np.ndarray, poses: np.ndarray) -> list[Seen]:
+    """Return what the expressions know of each object; arguments as in `sample_expressions`."""
     scale = instances.shape[1] / spec.camera.width
     seen = []
     for i, item in enumerate(spec.objects):
         rows, columns = np.nonzero(instances == i + 1)
         visible = len(rows) >= MIN_PIXELS * scale * scale
         x, y = (columns.mean() / scale, rows.mean() / scale) if len(rows) else (np.nan, np.nan)
-        seen.append(_Seen(i + 1, item, float(x), float(y), poses[i, :3], visible))
+        seen.append(Seen(i + 1, item, float(x), float(y), poses[i, :3], visible))
     return seen
 
 
@@ -72,22 +73,22 @@ def _noun_phrases(item: ObjectSpec) -> tuple[str, str]:
     return item.kind, f'{item.colour} {item.kind}'
 
 
-def _matching(seen: list[_Seen], phrase: str) -> list[_Seen]:
+def _matching(seen: list[Seen], phrase: str) -> list[Seen]:
     return [s for s in seen if phrase in _noun_phrases(s.spec)]
 
 
-def _phrases(seen: list[_Seen]) -> list[str]:
+def _phrases(seen: list[Seen]) -> list[str]:
     return sorted({p for s in seen for p in _noun_phrases(s.spec)})
 
 
-def _attribute(seen: list[_Seen]) -> Iterator[Candidate]:
+def _attribute(seen: list[Seen]) -> Iterator[Candidate]:
     for phrase in _phrases(seen):
         fits = _matching(seen, phrase)
         if len(fits) == 1:
             yield f'the {phrase}', 'attribute', (fits[0].instance,)
 
 
-_POSITION_FORMS: dict[str, tuple[Callable[[_Seen], float], tuple[str, ...]]] = {
+POSITION_FORMS: dict[str, tuple[Callable[[Seen], float], tuple[str, ...]]] = {
     'left': (lambda s: -s.x, ('the {} on the left', 'the left {}', 'the leftmost {}')),
     'right': (lambda s: s.x, ('the {} on the right', 'the right {}', 'the rightmost {}')),
     'top': (lambda s: -s.y, ('the {} at the top', 'the top {}')),
@@ -95,12 +96,12 @@ _POSITION_FORMS: dict[str, tuple[Callable[[_Seen], float], tuple[str, ...]]] = {
 }
 
 
-def _position(seen: list[_Seen]) -> Iterator[Candidate]:
+def _position(seen: list[Seen]) -> Iterator[Candidate]:
     for phrase in _phrases(seen):
         fits = _matching(seen, phrase)
         if len(fits) < 2 or not all(s.visible for s in fits):
             continue
-        for key, forms in _POSITION_FORMS.values():
+        for key, forms in POSITION_FORMS.values():
             ranked = sorted(fits, key=key, reverse=True)
             if key(ranked[0]) - key(ranked[1]) > CLEAR_PX:
                 for form in forms:
@@ -111,38 +112,38 @@ def _position(seen: list[_Seen]) -> Iterator[Candidate]:
                 yield form.format(phrase), 'position', (xs[1].instance,)
 
 
-def _left_of(a: _Seen, b: _Seen) -> float:
+def _left_of(a: Seen, b: Seen) -> float:
     return (b.x - a.x) / CLEAR_PX
 
 
-def _right_of(a: _Seen, b: _Seen) -> float:
+def _right_of(a: Seen, b: Seen) -> float:
     return (a.x - b.x) / CLEAR_PX
 
 
-def _behind(a: _Seen, b: _Seen) -> float:
+def _behind(a: Seen, b: Seen) -> float:
     return float(a.xyz[2] - b.xyz[2]) / CLEAR_M
 
 
-def _front(a: _Seen, b: _Seen) -> float:
+def _front(a: Seen, b: Seen) -> float:
     return float(b.xyz[2] - a.xyz[2]) / CLEAR_M
 
 
-def _on(a: _Seen, b: _Seen) -> float:
+def _on(a: Seen, b: Seen) -> float:
     return 2.0 if a.spec.support == b.instance - 1 and not a.spec.contained else -2.0
 
 
-def _inside(a: _Seen, b: _Seen) -> float:
+def _inside(a: Seen, b: Seen) -> float:
     return 2.0 if a.spec.support == b.instance - 1 and a.spec.contained else -2.0
 
 
-def _next_to(a: _Seen, b: _Seen) -> float:
+def _next_to(a: Seen, b: Seen) -> float:
     distance = float(np.linalg.norm(a.xyz - b.xyz))
     return (NEAR_M - distance) / (NEAR_M / 4)
 
 
 # Each returns > 1 where the relation clearly holds, < -1 (or, for next to, < -1) where it
 # clearly does not; between the two nobody should be asked.
-_RELATIONS: tuple[tuple[Callable[[_Seen, _Seen], float], tuple[str, ...]], ...] = (
+RELATIONS: tuple[tuple[Callable[[Seen, Seen], float], tuple[str, ...]], ...] = (
     (_left_of, ('the {} to the left of the {}', 'the {} left of the {}')),
     (_right_of, ('the {} to the right of the {}', 'the {} right of the {}')),
     (_behind, ('the {} behind the {}',)),
@@ -153,7 +154,7 @@ _RELATIONS: tuple[tuple[Callable[[_Seen, _Seen], float], tuple[str, ...]], ...] 
 )
 
 
-def _relation(seen: list[_Seen]) -> Iterator[Candidate]:
+def _relation(seen: list[Seen]) -> Iterator[Candidate]:
     phrases = _phrases(seen)
     anchors = [(p, _matching(seen, p)[0]) for p in phrases if len(_matching(seen, p)) == 1]
     for phrase in phrases:
@@ -163,7 +164,7 @@ def _relation(seen: list[_Seen]) -> Iterator[Candidate]:
         for anchor_phrase, anchor in anchors:
             if not anchor.visible or anchor in fits or anchor.spec.kind == fits[0].spec.kind:
                 continue
-            for holds, forms in _RELATIONS:
+            for holds, forms in RELATIONS:
                 values = [holds(s, anchor) for s in fits]
                 if max(values) > 1 and sorted(values)[-2] < -1:
                     target = fits[int(np.argmax(values))]
@@ -172,7 +173,7 @@ def _relation(seen: list[_Seen]) -> Iterator[Candidate]:
         yield from _between(phrase, fits, anchors)
 
 
-def _between(phrase: str, fits: list[_Seen], anchors: list[tuple[str, _Seen]]
+def _between(phrase: str, fits: list[Seen], anchors: list[tuple[str, Seen]]
              ) -> Iterator[Candidate]:
     for i, (first, a) in enumerate(anchors):
         for second, b in anchors[i + 1:]:
@@ -186,7 +187,7 @@ def _between(phrase: str, fits: list[_Seen], anchors: list[tuple[str, _Seen]]
                        (target.instance,))
 
 
-def _size(seen: list[_Seen]) -> Iterator[Candidate]:
+def _size(seen: list[Seen]) -> Iterator[Candidate]:
     for phrase in _phrases(seen):
         fits = _matching(seen, phrase)
         if len(fits) < 2 or not all(s.visible for s in fits):
@@ -201,14 +202,14 @@ def _size(seen: list[_Seen]) -> Iterator[Candidate]:
             yield f'the {word} {phrase}', 'size', (ranked[0].instance,)
 
 
-def _ambiguous(seen: list[_Seen]) -> Iterator[Candidate]:
+def _ambiguous(seen: list[Seen]) -> Iterator[Candidate]:
     for phrase in _phrases(seen):
         fits = _matching(seen, phrase)
         if len(fits) >= 2 and sum(s.visible for s in fits) >= 2:
             yield f'the {phrase}', 'ambiguous', tuple(s.instance for s in fits)
 
 
-def _absent(seen: list[_Seen], rng: np.random.Generator) -> Iterator[Candidate]:
+def _absent(seen: list[Seen], rng: np.random.Generator) -> Iterator[Candidate]:
     kinds = sorted(set(KINDS) - {s.spec.kind for s in seen})
     colours = sorted(COLOURS)
     for kind in rng.permutation(kinds)[:2]:
@@ -225,7 +226,7 @@ def sample_expressions(spec: SceneSpec, instances: np.ndarray, poses: np.ndarray
     in the scene's seed.
     """
     rng = np.random.Generator(np.random.PCG64([spec.seed, 20260103]))
-    seen = _look(spec, instances, poses)
+    seen = look(spec, instances, poses)
     made = {'attribute': list(_attribute(seen)), 'position': list(_position(seen)),
             'relation': list(_relation(seen)), 'size': list(_size(seen)),
             'ambiguous': list(_ambiguous(seen)), 'absent': list(_absent(seen, rng))}
