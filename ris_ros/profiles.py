@@ -44,17 +44,21 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
     Profile(
         'tabletop', 'small networks of our own, shipped; they know the simulated tabletop and '
         'nothing else',
-        {'clip': 'tabletop_clip', 'sam': 'tabletop_sam'},
+        {'clip': 'tabletop_clip', 'sam': 'tabletop_sam', 'matcher': 'tabletop_matcher',
+         'caption': 'tabletop_captioner'},
         {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
                'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
                'min_mask_region_area': 1000, 'box_nms_thresh': 0.85,
                # Chosen on validation seeds with benchmarks/tune_tabletop.py.
                'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05,
-               'score_threshold': 0.1},
+               'score_threshold': 0.1,
+               # The captioner is sure of its few words: more beams find the same and take longer.
+               'beams': 1},
          'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
                       'top_k_other': 12},
          'tas': {'min_mask_area': 100},
-         'iterprime': {'proposals': 'sam'}}),
+         # The matcher has six layers, two of them for text alone; the last reads one token.
+         'iterprime': {'proposals': 'sam', 'layer': 4}}),
     Profile(
         'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); CLIP '
         'ViT-B/32 and BLIP-2 for tas (15 GB); ALBEF and Mask2Former for iterprime',
@@ -134,9 +138,8 @@ class Networks:
         from ris_ros.models.captioner import load_captioner
         if not name and 'caption' not in self.profile.networks:
             raise BadInputError(
-                f'the profile {self.profile.name} has no captioner, its own is not trained yet; '
-                'set captions and negatives to false, name a captioner, or use the profile '
-                'robot or paper')
+                f'the profile {self.profile.name} has no captioner; set captions and negatives '
+                'to false, name a captioner, or use the profile tabletop, robot or paper')
         name = name or self.name_of('caption')
         if self.store.entry(name).kind != 'caption':
             raise BadInputError(f'{name} describes no pictures; take one of kind caption, as '
@@ -177,8 +180,8 @@ class Networks:
         from ris_ros.models.wordpiece import WordPiece, read_vocabulary
         if not name and 'matcher' not in self.profile.networks:
             raise BadInputError(
-                f'the profile {self.profile.name} has no image-text matcher, none is trained for '
-                'it yet; use the profile paper, or name a network with matcher=...')
+                f'the profile {self.profile.name} has no image-text matcher; use the profile '
+                'tabletop or paper, or name a network with matcher=...')
         name = name or self.name_of('matcher')
         if name not in self._matchers:
             state, config = self.store.load(name)

@@ -22,7 +22,7 @@ from ris_ros.models.proposals import boxes_of  # noqa: E402
 from ris_ros.models.weights import Entry  # noqa: E402
 from ris_ros.models.wordpiece import WordPiece  # noqa: E402
 from ris_ros.profiles import Networks, Profile, get_profile  # noqa: E402
-from ris_ros.types import BadInputError, Command, Target  # noqa: E402
+from ris_ros.types import BadInputError, Command, Target, WeightsError  # noqa: E402
 
 VOCABULARY = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'there', 'is', 'a', 'red', 'mug', 'left', 'of',
               'the', 'bowl']
@@ -275,10 +275,12 @@ def test_no_primary_word_under_both_rules():
 
 # ---- profiles --------------------------------------------------------------------------------
 
-def test_the_tabletop_profile_says_that_its_matcher_is_missing():
+def test_a_matcher_that_is_missing_is_said_with_what_to_do(tmp_path):
     from ris_ros.segmenter import Segmenter
-    with pytest.raises(BadInputError, match='tabletop has no image-text matcher'):
-        Segmenter.from_profile('tabletop', method='iterprime', device='cpu')
+    with pytest.raises(BadInputError, match='robot has no image-text matcher'):
+        Segmenter.from_profile('robot', method='iterprime', device='cpu')
+    with pytest.raises(WeightsError, match='train them with: ris train tabletop'):
+        Segmenter.from_profile('tabletop', method='iterprime', device='cpu', model_dir=tmp_path)
 
 
 def test_a_matcher_from_files(matcher, tmp_path):
