@@ -208,6 +208,38 @@ def test_any_number_and_kind_of_proposals(clip, rules, spans):
     assert grounding.heatmap.min() >= 0 and grounding.heatmap.max() <= 1
 
 
+@pytest.mark.parametrize('rules', ['paper', 'released'])
+@pytest.mark.parametrize('rows', [
+    ROWS[:3],                                                       # no other noun
+    [['mug', 'NOUN', 'NN', 'ROOT', 0]],
+    [['left', 'ADJ', 'JJ', 'ROOT', 0]],                             # no noun at all
+    [*[['red', 'ADJ', 'JJ', 'amod', 40]] * 40, ['mug', 'NOUN', 'NN', 'ROOT', 40]],
+], ids=['no other noun', 'one word', 'no noun', 'beyond the text length'])
+def test_sentences_at_the_edges(clip, rules, rows):
+    text = ' '.join(row[0] for row in rows)
+    said = Analysis(Command(text, target=Target(text, rows[-1][0])), doc_from_rows(rows))
+    for spans in ((), (MUG,), (MUG, CUP, TINY, FULL)):
+        method = HybridGL(clip, Given(rectangles(*spans)),
+                          HybridGLSettings(rules=rules, **SETTINGS))
+        grounding = method.ground(method.prepare(IMAGE), said)
+        assert len(grounding.order) == min(len(spans), 3 if rules == 'released' else 4)
+        assert np.isfinite(grounding.scores[grounding.order]).all()
+        assert np.isfinite(grounding.probabilities).all()
+        assert np.isfinite(grounding.heatmap).all()
+
+
+@pytest.mark.parametrize('rules', ['paper', 'released'])
+def test_a_mask_that_vanishes_on_the_token_grid_has_a_feature(clip, rules):
+    """A soft grid samples patch centres, between which one pixel falls."""
+    method = HybridGL(clip, Given(rectangles(TINY)), HybridGLSettings(rules=rules, **SETTINGS))
+    from ris_ros.models.hybrid import token_grid
+    masks = torch.from_numpy(rectangles(TINY))
+    seen = token_grid(masks, clip.grid, 'binary' if rules == 'paper' else 'soft')
+    assert bool(seen.any()) == (rules == 'paper'), 'the released grid loses it'
+    features = method.prepare(IMAGE).cache['features']
+    assert torch.isfinite(features).all() and features.norm() > 0
+
+
 POSITION = Analysis(
     Command('', target=Target('the red mug on the left', position='left')),
     doc_from_rows([*ROWS[:3], ['on', 'ADP', 'IN', 'prep', 2], ['the', 'DET', 'DT', 'det', 5],

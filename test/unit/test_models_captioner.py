@@ -60,6 +60,15 @@ def test_greedy_captions_are_the_models_own(folders, kind):
     assert captioner.caption(pictures(3)) == [' '.join(w.split()) for w in words]
 
 
+def test_blip2_from_its_folder_says_what_it_said_before(folders):
+    """Beam search as TAS wants it, by the network in memory and by the one read back."""
+    folder, model = folders('blip-2')
+    captioner = load_captioner(folder, beams=3, max_new_tokens=6)
+    said = captioner.caption(pictures(4))
+    captioner.model = model.eval()
+    assert said == captioner.caption(pictures(4)) and len(set(said)) > 1
+
+
 def test_blip2_stops_at_a_line_break(folders):
     folder, _ = folders('blip-2')
     captioner = load_captioner(folder, beams=1, max_new_tokens=6)
