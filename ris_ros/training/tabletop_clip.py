@@ -41,15 +41,15 @@ from ris_ros.training.tabletop_data import SceneStore
 from ris_ros.types import BadInputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZE, PATCH, START, BETA, GEM_BLOCKS = 320, 16, 4, 2.0, 3
+SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
 GRID = SIZE // PATCH
 # Patches kept per view, the share of the batch that a step with so many can afford, and how
 # often such a step comes before and after FULL_FROM of the budget.  Steps on all patches are
 # needed early too: a network that only ever saw a few of them tells kinds far worse on all.
 KEPT: tuple[tuple[dict[str, int], float, float, float], ...] = (
-        ({'region': 36, 'crop': 90, 'whole': 140}, 1.0, 0.75, 0.35),
-        ({'region': 110, 'crop': 170, 'whole': 220}, 0.4, 0.15, 0.10),
-        ({'region': 400, 'crop': 400, 'whole': 400}, 0.15, 0.10, 0.55))
+        ({'region': 24, 'crop': 48, 'whole': 70}, 1.0, 0.75, 0.35),
+        ({'region': 64, 'crop': 90, 'whole': 120}, 0.5, 0.15, 0.05),
+        ({'region': 196, 'crop': 196, 'whole': 196}, 0.2, 0.10, 0.60))
 FULL_FROM = 0.65
 BATCH = {'local': 96, 'hybrid': 48, 'crop': 24, 'whole': 6}
 DENSE_SCENES = 2

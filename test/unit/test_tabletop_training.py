@@ -132,7 +132,7 @@ def test_clip_goes_on_from_weights_of_another_grid(tmp_path):
     config = tabletop_clip.tabletop_clip_config()
     config['vision_cfg'] |= {'width': 32, 'layers': 1, 'head_width': 16}
     config['text_cfg'] |= {'width': 32, 'heads': 2, 'layers': 1}
-    small = {**config, 'vision_cfg': {**config['vision_cfg'], 'image_size': 224}}
+    small = {**config, 'vision_cfg': {**config['vision_cfg'], 'image_size': 160}}
     source = tabletop_clip.build_clip(small)
     write_network(tmp_path, 'tabletop_clip', source.state_dict(), small, {})
     model = tabletop_clip.build_clip(config)
