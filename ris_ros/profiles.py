@@ -52,7 +52,7 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
                # Chosen on validation seeds with benchmarks/tune_tabletop.py.
                'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05,
                'score_threshold': 0.1,
-               # The captioner is sure of its few words: more beams find the same and take longer.
+               # As the captioner is validated.
                'beams': 1},
          'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
                       'top_k_other': 12},

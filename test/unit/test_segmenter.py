@@ -2,6 +2,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import threading
 import time
 
