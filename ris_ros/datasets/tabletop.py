@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ris_ros.datasets.base import ArrayMask, Dataset, Group, OpenGroup, Sample
+from ris_ros.simulation import SPLITS
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
     from ris_ros.simulation import TabletopWorld
 
-# Seeds per split; the training seeds lie elsewhere, so no scene is shared with them.
-EVALUATION_SEEDS = {'val': range(80000, 80500), 'test': range(100000, 101000),
-                    'unseen': range(110000, 110200)}
+# Seeds per split; of the validation seeds the first 500, for settings are chosen on later ones.
+EVALUATION_SEEDS = {'val': SPLITS['val'][:500], 'test': SPLITS['test'],
+                    'unseen': SPLITS['unseen']}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ formats matter (feeding (L, N, D) to today's batch-first blocks goes wrong silen
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
@@ -128,6 +129,17 @@ def gem_features(visual: Tower, images: Tensor, blocks: int = 6, iterations: int
     Source: GEM (CVPR 2024) as HybridGL section 3.3 uses it; only the attention residuals are
     summed, no MLP and no norm between.
     """
+    return _second_path(visual, images, blocks,
+                        lambda block, x: _self_self(block, x, iterations))
+
+
+def _second_path(visual: Tower, images: Tensor, blocks: int,
+                 attend: Callable[[Block, Tensor], Tensor]) -> Tensor:
+    """Return unit patch embeddings, (n, P, D), of a path beside the ordinary one.
+
+    It starts at the input of the last `blocks` blocks and sums what `attend` (block, its
+    ordinary input) gives for each of them.
+    """
     layers = visual.transformer.resblocks
     if not 1 <= blocks <= len(layers):
         raise BadInputError(f'gem_blocks must lie in [1, {len(layers)}] for this network, '
@@ -137,7 +149,7 @@ def gem_features(visual: Tower, images: Tensor, blocks: int = 6, iterations: int
         x = run_block(block, x)
     gathered = x
     for block in layers[-blocks:]:
-        gathered = gathered + _self_self(block, x, iterations)
+        gathered = gathered + attend(block, x)
         x = run_block(block, x)
     patches = head(visual, gathered)[:, 1:]
     return functional.normalize(patches.float(), dim=-1)
@@ -181,17 +193,10 @@ def value_attention_features(visual: Tower, images: Tensor, blocks: int = 6) -> 
     Beside the ordinary path a second one sums the last blocks' value-value attention, without
     their MLPs.
     """
-    layers = visual.transformer.resblocks
-    if not 1 <= blocks <= len(layers):
-        raise BadInputError(f'gem_blocks must lie in [1, {len(layers)}] for this network, '
-                            f'not {blocks}')
-    x = tokens_of(visual, images)
-    for block in layers[:-blocks]:
-        x = run_block(block, x)
-    gathered = x
-    for block in layers[-blocks:]:
-        value = _project(block.attn, block.ln_1(x), 2)
-        mixed = functional.scaled_dot_product_attention(value, value, value)
-        gathered = gathered + block.attn.out_proj(_merge(mixed))
-        x = run_block(block, x)
-    return functional.normalize(head(visual, gathered)[:, 1:].float(), dim=-1)
+    return _second_path(visual, images, blocks, _value_value)
+
+
+def _value_value(block: Block, x: Tensor) -> Tensor:
+    value = _project(block.attn, block.ln_1(x), 2)
+    mixed = functional.scaled_dot_product_attention(value, value, value)
+    return block.attn.out_proj(_merge(mixed))
