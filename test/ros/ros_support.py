@@ -142,10 +142,10 @@ class Client:
         status = self.received['status']
         return status_values(status[-1].status[0])['state'] if status else ''
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, timeout: float = 3 * TIMEOUT) -> None:  # a process starts
         ready = self.wait(lambda: self.state() == 'IDLE' and all(
             publisher.get_subscription_count() for publisher in
-            (self.image, self.depth, self.info, self.command)))
+            (self.image, self.depth, self.info, self.command)), timeout)
         assert ready, f'the node did not become ready (state {self.state()!r})'
         self.spin(0.3)  # the other side of the match may be a moment later
 
