@@ -2,29 +2,37 @@
 
 Same results as `segment_anything.SamAutomaticMaskGenerator` with one crop layer, in another
 order of work: candidates are dropped by predicted IoU at the decoder's own resolution, before
-they are enlarged, and small regions are removed from all masks in one pass.
+they are enlarged; enlarged ones are measured while they lie in the processor's cache and not
+kept, the few that survive are enlarged again; small regions are removed from all masks in one
+pass over the rows that the masks touch.
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.models import sam_decoder
 from ris_ros.models.device import autocast
 from ris_ros.models.options import ProposalSettings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-    from torch.nn import functional
 else:
     torch = require('torch', 'models')
-    functional = torch.nn.functional
 
-# Enlarged candidate logits held at once, in float32 values (64 MiB).
+# Enlarged candidate logits held at once, in float32 values: 64 MiB on a GPU; on a CPU 8 MiB,
+# which stay in its cache.
 CHUNK_VALUES = 1 << 24
+CPU_CHUNK_VALUES = 1 << 21
+
+
+# (points (n, 2), least predicted IoU) -> logits (m, 3, h, w), predicted IoU (m, 3); m <= n.
+Decoder = Callable[['Tensor', float], tuple['Tensor', 'Tensor']]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +120,16 @@ class SamProposer:
         grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
         points = grid * np.array([size[1], size[0]])
         points = points * np.array([input_size[1] / size[1], input_size[0] / size[0]])
-        found = [self._candidates(part, embedding, input_size, size) for part in
+        decoder = self.decoder(embedding)
+        found = [self._candidates(part, decoder, input_size, size) for part in
                  torch.from_numpy(points).to(self.device).split(settings.points_per_batch)]
-        masks, scores, stability = (torch.cat(parts) for parts in zip(*found, strict=True))
-        if not len(masks):
+        logits, scores, stability, extents = (
+            torch.cat(parts) for parts in zip(*found, strict=True))
+        if not len(logits):
             return _none(size, self.device)
-        keep = _nms(_extents(masks), scores, settings.box_nms_thresh)
-        masks, scores, stability = masks[keep], scores[keep], stability[keep]
+        keep = _nms(extents, scores, settings.box_nms_thresh)
+        masks = self._masks(logits[keep], input_size, size)
+        scores, stability = scores[keep], stability[keep]
         if settings.min_mask_region_area > 0:
             masks, changed = remove_small_regions(masks, settings.min_mask_region_area)
             keep = _nms(_extents(masks), 1.0 - changed.float(),
@@ -126,41 +137,77 @@ class SamProposer:
             masks, scores, stability = masks[keep], scores[keep], stability[keep]
         return Proposals(masks, boxes_of(masks), scores, stability)
 
-    def _candidates(self, points: Tensor, embedding: Tensor, input_size: tuple[int, int],
-                    size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode some points: masks (n, H, W) bool, predicted IoU and stability, (n,) each."""
-        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
-        sparse, dense = self.sam.prompt_encoder(
-            points=(points[:, None], labels), boxes=None, masks=None)
-        logits, scores = self.sam.mask_decoder(
-            image_embeddings=embedding, image_pe=self.sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
-            multimask_output=True)
-        logits, scores = logits.flatten(0, 1).float(), scores.flatten().float()
-        if self.settings.pred_iou_thresh > 0:
-            keep = scores > self.settings.pred_iou_thresh
-            logits, scores = logits[keep], scores[keep]
-        side = self.sam.image_encoder.img_size
-        per_chunk = max(1, CHUNK_VALUES // max(side * side, size[0] * size[1]))
-        parts = [self._enlarge(chunk, input_size, size) for chunk in logits.split(per_chunk)
-                 if len(chunk)]
-        if not parts:
-            nothing = _none(size, self.device)
-            return nothing.masks, nothing.scores, nothing.stability
-        masks, stability, keep = (torch.cat(p) for p in zip(*parts, strict=True))
-        return masks, scores[keep], stability[keep]
+    def _candidates(self, points: Tensor, decoder: Decoder, input_size: tuple[int, int],
+                    size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Decode some points and keep what passes both thresholds.
 
-    def _enlarge(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
-                 ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return kept masks at image size, the stability of all, and which were kept."""
-        full = self.sam.postprocess_masks(logits[:, None], input_size, size)[:, 0]
+        Returns logits at the decoder's size (n, h, w), predicted IoU and stability (n,), and
+        the extents (n, 4) of the masks at image size.
+        """
+        settings = self.settings
+        logits, scores = decoder(points, settings.pred_iou_thresh)
+        logits, scores = logits.flatten(0, 1).float(), scores.flatten().float()
+        if settings.pred_iou_thresh > 0:
+            keep = scores > settings.pred_iou_thresh
+            logits, scores = logits[keep], scores[keep]
+        parts = [self._measure(full) for full in self._enlarged(logits, input_size, size)]
+        if not parts:
+            return (logits, scores, scores.clone(),
+                    torch.zeros(0, 4, dtype=torch.long, device=scores.device))
+        stability, extents = (torch.cat(p) for p in zip(*parts, strict=True))
+        if settings.stability_score_thresh > 0:
+            keep = stability >= settings.stability_score_thresh
+            logits, scores, stability, extents = (
+                part[keep] for part in (logits, scores, stability, extents))
+        return logits, scores, stability, extents
+
+    def decoder(self, embedding: Tensor) -> Decoder:
+        """Return what decodes points on one image's embedding; see `PointDecoder`.
+
+        A network with a decoder of its own is asked as SAM's predictor would.
+        """
+        if sam_decoder.can_decode(self.sam):
+            return sam_decoder.PointDecoder(self.sam, embedding)
+        places = self.sam.prompt_encoder.get_dense_pe()
+
+        def decode(points: Tensor, least: float) -> tuple[Tensor, Tensor]:
+            labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
+            sparse, dense = self.sam.prompt_encoder(
+                points=(points[:, None], labels), boxes=None, masks=None)
+            return self.sam.mask_decoder(
+                image_embeddings=embedding, image_pe=places, sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense, multimask_output=True)
+
+        return decode
+
+    def _enlarged(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
+                  ) -> Iterator[Tensor]:
+        """Yield the logits at image size, (n, H, W) float32, a few masks at a time."""
+        side = self.sam.image_encoder.img_size
+        values = CPU_CHUNK_VALUES if logits.device.type == 'cpu' else CHUNK_VALUES
+        for chunk in logits.split(max(1, values // max(side * side, size[0] * size[1]))):
+            if len(chunk):
+                yield self.sam.postprocess_masks(chunk[:, None], input_size, size)[:, 0]
+
+    def _measure(self, full: Tensor) -> tuple[Tensor, Tensor]:
+        """Return stability (n,) and extents (n, 4) of logits at image size."""
         threshold = self.sam.mask_threshold
-        stability = pixel_counts(full > threshold + 1.0) / pixel_counts(full > threshold - 1.0)
-        if self.settings.stability_score_thresh > 0:
-            keep = stability >= self.settings.stability_score_thresh
-        else:
-            keep = torch.ones_like(stability, dtype=torch.bool)
-        return full[keep] > threshold, stability, keep
+        stability = (pixel_counts(_above(full, threshold + 1.0))
+                     / pixel_counts(_above(full, threshold - 1.0)))
+        return stability, _extents(_above(full, threshold))
+
+    def _masks(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
+               ) -> Tensor:
+        """Return the masks at image size, (n, H, W) bool."""
+        return torch.cat([_above(full, self.sam.mask_threshold)
+                          for full in self._enlarged(logits, input_size, size)])
+
+
+def _above(values: Tensor, threshold: float) -> Tensor:
+    """Return values > threshold; numpy compares five times as fast as torch on a CPU."""
+    if values.device.type == 'cpu':
+        return torch.from_numpy(np.greater(values.numpy(), np.float32(threshold)))
+    return values > threshold
 
 
 def _none(size: tuple[int, int], device: str) -> Proposals:
@@ -195,19 +242,32 @@ def remove_small_regions(masks: Tensor, area: int) -> tuple[Tensor, Tensor]:
 
 
 def _drop_regions(masks: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One labelling for a stack of masks, set one below the other with an empty row between."""
+    """One labelling for a stack of masks, their rows set one below the other on a sheet.
+
+    Only the rows that a mask touches and one on either side are labelled.  What lies beyond
+    them is background, part of the region that holds the outer row.
+    """
     cv2 = require('cv2', 'models')
     n, height, width = masks.shape
-    sheet = np.zeros((n, height + 1, width), dtype=np.uint8)
-    sheet[:, :height] = ~masks if holes else masks
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        sheet.reshape(n * (height + 1), width), connectivity=8)
-    owner = stats[:, cv2.CC_STAT_TOP] // (height + 1)
-    sizes = stats[:, cv2.CC_STAT_AREA]
+    owner_of_row, row, first, last = _touched_rows(masks)
+    lines = np.cumsum(np.bincount(owner_of_row, minlength=n) + 1)  # an empty row after each
+    target = np.arange(len(row)) + owner_of_row
+    sheet = np.zeros((lines[-1], width), dtype=np.uint8)
+    cut = masks[owner_of_row, row]
+    sheet[target] = ~cut if holes else cut
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(sheet, connectivity=8)
+    owner = np.searchsorted(lines, stats[:, cv2.CC_STAT_TOP], side='right')
+    sizes = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
+    above, below = labels[np.concatenate([[0], lines[:-1]]), 0], labels[lines - 2, 0]
+    if holes:
+        np.add.at(sizes, above, first * width)
+        np.add.at(sizes, below, (height - 1 - last) * width)
     small = sizes < area
     small[0] = False
     changed = np.zeros(n, dtype=bool)
     changed[owner[small]] = True
+    if not changed.any():
+        return masks, changed
     # In `working` each region is kept or dropped; label 0 is everything else.
     keep = ~small
     keep[0] = False
@@ -217,5 +277,28 @@ def _drop_regions(masks: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray
         # The largest region of each mask that would vanish; the first one on a tie.
         ranked = regions[np.lexsort((regions, -sizes[regions], owner[regions]))]
         keep[ranked[np.unique(owner[ranked], return_index=True)[1]]] = True
-    working = keep[labels].reshape(n, height + 1, width)[:, :height]
-    return (~working if holes else working), changed
+    working = keep[labels[target]]
+    out = masks.copy()
+    out[owner_of_row, row] = ~working if holes else working
+    if holes and (small[above] | small[below]).any():
+        beyond = np.arange(height)
+        out |= (((beyond < first[:, None]) & small[above, None])
+                | ((beyond > last[:, None]) & small[below, None]))[:, :, None]
+    return out, changed
+
+
+def _touched_rows(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of N masks from one above the first set pixel to one below the last.
+
+    Owner and row of each, one mask after the other, and (N,) first and last row.  An empty
+    mask has its first row, and the next.
+    """
+    rows = masks.max(axis=2)
+    height = rows.shape[1]
+    first = np.maximum(rows.argmax(axis=1) - 1, 0)
+    last = np.minimum(height - rows[:, ::-1].argmax(axis=1), height - 1)
+    last = np.where(rows.any(axis=1), last, np.minimum(1, height - 1))
+    length = last - first + 1
+    owner = np.repeat(np.arange(len(masks)), length)
+    start = np.cumsum(length) - length
+    return owner, np.arange(len(owner)) - start[owner] + first[owner], first, last
