@@ -68,7 +68,9 @@ EFFECTS: Mapping[str, tuple[Effect, ...]] = {
                'relation_coherence', 'full',
                (('RefCOCO', 44.29, 49.48), ('RefCOCOg', 49.02, 51.25)), tag='position'),
         Effect('all guidance together helps', 'table 5', 'g2l', 'full',
-               (('RefCOCO', 40.27, 49.48), ('RefCOCOg', 48.64, 51.25)))),
+               (('RefCOCO', 40.27, 49.48), ('RefCOCOg', 48.64, 51.25))),
+        Effect('all guidance together helps sentences with a position', 'table 5', 'g2l', 'full',
+               (('RefCOCO', 40.27, 49.48), ('RefCOCOg', 48.64, 51.25)), tag='position')),
     'tas': (
         Effect('captions (P) help', 'table 4', 'v', 'v_p', (('RefCOCO', 33.01, 35.94),)),
         Effect('negatives (N) help beside P', 'table 4', 'v_p', 'v_p_n',
