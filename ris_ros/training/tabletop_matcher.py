@@ -38,7 +38,7 @@ from ris_ros.training.tabletop_matcher_report import report_on
 from ris_ros.training.tabletop_matcher_start import SHIPPED, start_from_clip
 from ris_ros.training.tabletop_statements import matcher_vocabulary
 
-SCENES, STATEMENTS, KEPT = 8, 12, 144
+SCENES, STATEMENTS, KEPT = 4, 10, 128
 ALL_PATCHES_FROM, ALL_PATCHES_ODDS = 0.85, 0.25   # part of the late steps that keep every patch
 MAP_FROM = 0.08          # part of the budget before Grad-CAM's own map is trained
 BASE_RATE = 1e-3
