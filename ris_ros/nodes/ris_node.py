@@ -37,7 +37,12 @@ from ris_ros.nodes.messages import (
 from ris_ros.nodes.outputs import Outputs, result_details, result_message
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.nodes.segmenters import SegmenterFactory, method_defaults, profile_segmenter
-from ris_ros.nodes.spinning import StopRequest, spin_until_shutdown, start_ros
+from ris_ros.nodes.spinning import (
+    StopRequest,
+    leave_at_once,
+    spin_until_shutdown,
+    start_ros,
+)
 from ris_ros.nodes.waiting import choose_frame, no_frame
 from ris_ros.nodes.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
@@ -76,6 +81,7 @@ class RisNode(LifecycleNode):
         self._image_subscriptions: list[Any] = []
         self._running: Record | None = None
         self._active = False
+        self.computing = False  # whether the models are still busy after `close`
         self._inactive_reason = 'the node is not active yet'
         self._last_time = 0.0
         self._last_status: tuple[float, str] = (0.0, '')
@@ -158,7 +164,7 @@ class RisNode(LifecycleNode):
         self.wind_up()
         if rclpy.ok(context=self.context):
             self._result_publisher.wait_for_all_acked(Duration(seconds=1.0))
-        self._worker.close(timeout_s=2.0)
+        self.computing = not self._worker.close(timeout_s=2.0)
 
     def _stop(self, reason: str) -> None:
         self._active = False
@@ -396,6 +402,8 @@ def main(args: list[str] | None = None,
         rclpy.try_shutdown()
         return 2
     spin_until_shutdown(node, stop)
+    if node.computing:
+        leave_at_once(0)
     return 0
 
 

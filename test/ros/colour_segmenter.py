@@ -35,6 +35,8 @@ class ColourSegmenter:
             raise RuntimeError('asked to explode')
         if 'slowly' in words:
             time.sleep(1.0)
+        while 'endlessly' in words:
+            sum(range(100_000))  # computes, as a network does
         named = [index for colour, index in CHANNELS.items() if colour in words]
         wanted = [index for index in (named or range(3)) if scene.areas[index] >= MIN_PIXELS]
         candidates = tuple(

@@ -38,6 +38,26 @@ def test_open_commands_end_as_canceled(tmp_path, number):
     assert code == 0 and 'Traceback' not in process.output(), process.output()
 
 
+def test_a_network_that_runs_on_does_not_hold_up_the_end(tmp_path):
+    process = ros.fixture_node(tmp_path)
+    client = None
+    try:
+        client = ros.Client()
+        client.wait_until_ready()
+        identity = client.say('endlessly the red box')
+        client.spin(0.05)
+        client.send_frame()
+        assert client.wait(lambda: client.state() == 'RUNNING')
+        process.popen.send_signal(signal.SIGINT)
+        assert client.result(identity)['outcome'] == 'CANCELED'
+        process.popen.wait(ros.TIMEOUT)
+    finally:
+        if client:
+            client.close()
+        code = process.stop()
+    assert code == 0 and 'Traceback' not in process.output(), process.output()
+
+
 def test_signal_while_the_models_load(tmp_path):
     process = ros.fixture_node(tmp_path, 'warmup:=false', script='slow_node.py')
     try:
