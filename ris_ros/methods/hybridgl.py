@@ -19,7 +19,6 @@ from ris_ros.methods import hybridgl_scores as scoring
 from ris_ros.methods.regions import (
     chunks,
     cosines,
-    flat_masks,
     grounding_of,
     mask_overlaps,
     match_probability,
@@ -93,6 +92,7 @@ class HybridGL:
 
         scores: (N,) the proposer's quality estimate.
         """
+        from ris_ros.models import gem
         from ris_ros.models.proposals import pixel_counts
         timings = dict(timings or {})
         t0 = seconds_now(self.device)
@@ -102,11 +102,11 @@ class HybridGL:
             patches = self.patch_features(image)
             t2 = seconds_now(self.device)
             iou, containment = mask_overlaps(masks)
-            flat = flat_masks(masks)
+            runs = gem.runs_of(masks)
             areas = pixel_counts(masks)
         timings.update(regions=t1 - t0, patches=t2 - t1)
         return scene_of(self.name, image, masks, boxes, scores, {
-            'features': features, 'patches': patches, 'masks': flat, 'areas': areas,
+            'features': features, 'patches': patches, 'runs': runs, 'areas': areas,
             'iou': iou, 'containment': containment}, timings)
 
     def look_again(self, scene: Scene) -> Scene:
@@ -207,11 +207,12 @@ class HybridGL:
             others = [f'a photo of {phrase}' for phrase in plan.other_noun_phrases]
         else:
             others = list(scoring.other_phrases(plan, target))
-        features = self.clip.encode_text([plan.sentence, plan.noun_phrase, *others])
-        sentence, phrase, rest = features[0], features[1], features[2:]
+        same = [gem_text] if self.gem_clip is self.clip else []
+        features = self.clip.encode_text([plan.sentence, plan.noun_phrase, *others, *same])
+        sentence, phrase, rest = features[0], features[1], features[2:2 + len(others)]
         if s.rules == 'released' and len(rest):
             rest = rest.mean(dim=0, keepdim=True)
-        gem = self.gem_clip.encode_text([gem_text])[0]
+        gem = features[-1] if same else self.gem_clip.encode_text([gem_text])[0]
         return TextFeatures((1 - s.phrase_weight) * sentence + s.phrase_weight * phrase, phrase,
                             rest, functional.normalize(gem, dim=-1))
 
@@ -259,17 +260,20 @@ class HybridGL:
         torch = require('torch', 'models')
         from ris_ros.models import gem, vit
         size = scene.image.shape[:2]
-        prior = torch.from_numpy(position_prior(
-            direction, size[0], size[1], self.settings.rules)).to(self.device)
+
+        def prior() -> Tensor:
+            return torch.from_numpy(position_prior(
+                direction, size[0], size[1], self.settings.rules)).to(self.device)
+
         if not self.settings.coherence:
-            return prior
+            return prior()
         side = self._gem_size
         grid = vit.grid_of(self.gem_clip.visual, side, side)
-        similarity = gem.similarity_map(scene.cache['patches'], texts.gem, grid, side)
-        return gem.coherence_map(similarity, size) * prior
+        response = gem.response_map(scene.cache['patches'], texts.gem, grid, side, size)
+        return response if direction == 'none' else response.mul_(prior())
 
     def _means(self, scene: Scene, guidance: Tensor) -> tuple[np.ndarray, np.ndarray]:
         from ris_ros.models import gem
         inside, outside = gem.means_inside_and_outside(
-            guidance, scene.cache['masks'], scene.cache['areas'])
+            guidance, scene.cache['runs'], scene.cache['areas'])
         return inside.double().cpu().numpy(), outside.double().cpu().numpy()

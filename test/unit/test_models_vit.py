@@ -202,8 +202,11 @@ def test_response_map():
     assert response.shape == (30, 50) and response.min() == 0 and response.max() == 1
     row, column = divmod(int(response.argmax()), 50)
     assert row // 7.5 == 1 and column // 12.5 == 1, 'the peak lies in patch (1, 1)'
+    at_once = gem.response_map(features, features[5], (4, 4), 64, (30, 50))
+    torch.testing.assert_close(at_once, response, rtol=0, atol=1e-5)
     flat = gem.coherence_map(torch.zeros(64, 64), (30, 50))
     assert (flat == 1).all(), 'a constant map prefers nothing'
+    assert (gem.response_map(torch.ones(16, 8), features[5], (4, 4), 64, (30, 50)) == 1).all()
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bool])
@@ -215,6 +218,23 @@ def test_means_inside_and_outside(dtype):
     inside, outside = gem.means_inside_and_outside(guidance, masks.to(dtype), masks.sum(1))
     assert inside.tolist() == [1.0, 5.5, 0.0]
     assert outside.tolist() == pytest.approx([7.0, 0.0, 5.5])
+
+
+def test_sums_over_runs():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 9, 7, generator=generator) > torch.rand(6, 1, 1, generator=generator)
+    masks[0], masks[1] = False, True
+    guidance = torch.rand(9, 7, generator=generator)
+    runs = gem.runs_of(masks)
+    torch.testing.assert_close(gem.sums_inside(guidance, runs),
+                               (masks * guidance.double()).sum(dim=(1, 2)))
+    areas = masks.flatten(1).sum(1)
+    for got, expected in zip(
+            gem.means_inside_and_outside(guidance, runs, areas),
+            gem.means_inside_and_outside(guidance, masks.flatten(1).float(), areas),
+            strict=True):
+        torch.testing.assert_close(got.float(), expected)
+    assert len(gem.sums_inside(guidance, gem.runs_of(masks[:0]))) == 0
 
 
 def test_a_tower_that_cannot_be_taken_apart_is_refused(visual):
