@@ -3,10 +3,10 @@ Train the small captioner of the tabletop profile: GIT, with the small CLIP's to
 
 GIT (TMLR 2022) is a vision tower whose tokens stand in front of the words of a causal text
 decoder.  Its tower has the layout of CLIP's, so it starts from the tabletop CLIP; the words
-are those of the simulated tabletop.  Most steps see regions at half the size (positions are
-resized, a step costs a quarter), the later ones at the full size; frames always have the full
-size.  What is written is a folder as published for transformers, so that one loader serves
-this captioner and those of others.
+are those of the simulated tabletop.  Most steps see regions, and quarters of frames, at half
+the size (positions are resized, a picture costs a quarter); the later ones see regions and
+frames at the full size.  What is written is a folder as published for transformers, so that
+one loader serves this captioner and those of others.
 """
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ SIZE, SMALL = 224, 112
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 PAD, START, END = 0, 2, 3
 DECODER_LAYERS, MOST_TOKENS = 3, 40
-# Regions of a small and of a full step, and frames of each; how often a step is a full one
-# before and after FULL_FROM of the budget.
-SMALL_BATCH, FULL_BATCH, FRAMES = 48, 12, 8
-FULL_ODDS, FULL_FROM = (0.15, 0.7), 0.7
+# Pictures of a small and of a full step; how often a step is a full one before and after
+# FULL_FROM of the budget.
+SMALL_STEP = {'regions': 20, 'windows': 8}
+FULL_STEP = {'regions': 5, 'frames': 5}
+FULL_ODDS, FULL_FROM = (0.25, 0.75), 0.65
+# In the first part of the budget the decoder learns to read the tower as it is.
+FROZEN_UNTIL = 0.04
 BASE_RATE = 1e-3
 # How the profile generates, and so how validation does.
 BEAMS, MAX_NEW_TOKENS = 1, 30
@@ -110,6 +113,8 @@ def build_captioner(state: dict[str, torch.Tensor], clip: dict[str, Any], size: 
     model = require('transformers', 'models').GitForCausalLM(config)
     model.git.image_encoder.vision_model.load_state_dict(
         tower_state(state, size // config.vision_config.patch_size))
+    with torch.no_grad():     # the decoder sees the tower's tokens as they are
+        torch.nn.init.eye_(model.git.visual_projection.visual_projection[0].weight)
     return model
 
 
@@ -160,11 +165,12 @@ class CaptionTrainer:
 
     def loss(self, fraction: float) -> torch.Tensor:
         """Draw a batch and return its loss."""
+        self.model.git.image_encoder.requires_grad_(fraction >= FROZEN_UNTIL)
         full = self.shown.rng.random() < FULL_ODDS[fraction >= FULL_FROM]
-        regions = self.shown.regions(*((FULL_BATCH, self.size) if full
-                                       else (SMALL_BATCH, self.size * SMALL // SIZE)))
-        frames = self.shown.frames(FRAMES, self.size)
-        return self.word_loss(*regions) + self.word_loss(*frames)
+        step, size = (FULL_STEP, self.size) if full else (SMALL_STEP, self.size * SMALL // SIZE)
+        losses = [self.word_loss(*getattr(self.shown, kind)(number, size))
+                  for kind, number in step.items()]
+        return torch.stack(losses).sum()
 
     def validate(self, store: SceneStore, regions: int = 150, frames: int = 40
                  ) -> dict[str, float]:

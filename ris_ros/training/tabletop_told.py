@@ -21,6 +21,7 @@ MOST_TOLD = 6          # things of a frame; where it shows more, the largest
 WORDS = ('a', 'an', 'and', 'on', BACKGROUND, *KINDS, *COLOURS)
 TABLE_SHARE = 0.08     # regions that show no object
 BLACK_SHARE = 0.15     # regions with black instead of blur around them
+MOSTLY = 0.5           # part of a thing that a window has to show for it to be told
 # TAS blurs with 75 x 75 pixels, which in OpenCV's rule is a sigma of 11.6; a picture of a
 # quarter of the size blurred with a quarter of it looks the same and costs a sixteenth.
 SHRINK, MARGIN, SIGMA, KERNEL = 4, 36, 11.6 / 4, 19
@@ -135,13 +136,29 @@ class Shown:
                 return free & (patch > 0)
         return free
 
-    def frames(self, number: int, size: int) -> tuple[np.ndarray, list[str]]:
-        """Draw whole pictures: (n, size, size, 3) uint8 and what each shows."""
+    def windows(self, number: int, size: int, part: float = 0.5) -> tuple[np.ndarray, list[str]]:
+        """Draw parts of pictures, told like whole ones: things as small, but fewer of them.
+
+        part: of either side of the picture that a window has.
+        """
         out, captions = np.empty((number, size, size, 3), np.uint8), []
         for row, scene in enumerate(self.rng.integers(len(self.store), size=number)):
-            color = np.ascontiguousarray(self.store.color(int(scene)))
+            color, instances = (np.asarray(picture(int(scene))) for picture in (
+                self.store.color, self.store.instances))
+            h, w = (round(part * n) for n in instances.shape)
+            y, x = (int(self.rng.integers(n + 1)) for n in (instances.shape[0] - h,
+                                                            instances.shape[1] - w))
+            place = slice(y, y + h), slice(x, x + w)
+            seen = np.bincount(instances[place].ravel(), minlength=256)
+            things = [t for t in self.store.by_scene[int(scene)]
+                      if seen[t.instance] > MOSTLY * t.pixels]
             mirrored = self.rng.random() < 0.5
-            small = cv2.resize(color, (size, size), interpolation=cv2.INTER_AREA)
+            small = cv2.resize(np.ascontiguousarray(color[place]), (size, size),
+                               interpolation=cv2.INTER_AREA)
             out[row] = small[:, ::-1] if mirrored else small
-            captions.append(told(self.store.by_scene[int(scene)], mirrored))
+            captions.append(told(things, mirrored))
         return out, captions
+
+    def frames(self, number: int, size: int) -> tuple[np.ndarray, list[str]]:
+        """Draw whole pictures: (n, size, size, 3) uint8 and what each shows."""
+        return self.windows(number, size, 1.0)

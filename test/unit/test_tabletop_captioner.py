@@ -78,6 +78,10 @@ def test_pictures_show_their_own_object(store):
     frames, texts = shown.frames(4, 32)
     assert frames.shape == (4, 32, 32, 3)
     assert all(word in tabletop_told.WORDS for text in texts for word in text.split())
+    parts, told_of = shown.windows(12, 16)
+    assert parts.shape == (12, 16, 16, 3)
+    named = [len(tabletop_captioner.things_of(text)) for text in told_of]
+    assert min(named) < np.mean([len(tabletop_captioner.things_of(text)) for text in texts])
 
 
 def test_regions_look_as_tas_shows_them(store):
@@ -109,8 +113,8 @@ def test_the_tower_is_clips(clip, size):
 
 
 def test_a_short_run_leaves_a_folder_that_loads(store, clip, tmp_path, monkeypatch):
-    for name, value in {'SIZE': 64, 'SMALL': 32, 'SMALL_BATCH': 4, 'FULL_BATCH': 2,
-                        'FRAMES': 2}.items():
+    for name, value in {'SIZE': 64, 'SMALL': 32, 'SMALL_STEP': {'regions': 4, 'windows': 2},
+                        'FULL_STEP': {'regions': 2, 'frames': 2}}.items():
         monkeypatch.setattr(tabletop_captioner, name, value)
     model = tabletop_captioner.build_captioner(clip.state_dict(), CLIP, 64)
     tokenizer = tabletop_captioner.tokenizer_of(tmp_path / 'words')
