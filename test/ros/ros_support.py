@@ -27,6 +27,7 @@ from ris_ros.types import Camera
 
 HERE = Path(__file__).parent
 TIMEOUT = 20.0  # generous: the machine may be busy
+START_TIMEOUT = 60.0  # for a process that has its libraries to import first
 CAMERA = Camera(fx=600.0, fy=600.0, cx=319.5, cy=239.5, width=640, height=480)
 BOXES = {'red': (slice(100, 200), slice(80, 200)), 'green': (slice(250, 380), slice(400, 560))}
 DEPTHS = {'red': 0.8, 'green': 0.6}
@@ -79,7 +80,7 @@ class Process:
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGINT)
             try:
-                self.popen.wait(10.0)
+                self.popen.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait(10.0)
@@ -142,7 +143,7 @@ class Client:
         status = self.received['status']
         return status_values(status[-1].status[0])['state'] if status else ''
 
-    def wait_until_ready(self, timeout: float = 3 * TIMEOUT) -> None:  # a process starts
+    def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
         ready = self.wait(lambda: self.state() == 'IDLE' and all(
             publisher.get_subscription_count() for publisher in
             (self.image, self.depth, self.info, self.command)), timeout)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 import ros_support as ros
@@ -15,6 +16,21 @@ from std_srvs.srv import Trigger
 REAL = [sys.executable, '-m', 'ris_ros.nodes.ris_node', '--ros-args']
 
 
+DAMAGED = 'a folder of damaged weights'
+WEIGHTS = Path(__file__).resolve().parents[2] / 'ris_ros' / 'data' / 'weights'
+
+
+def folder_with_damaged_weights(tmp_path):
+    folder = tmp_path / 'weights'
+    folder.mkdir()
+    for file in WEIGHTS.glob('*'):
+        content = file.read_bytes()
+        if file.suffix == '.safetensors':
+            content = content[:len(content) // 2]
+        (folder / file.name).write_bytes(content)
+    return folder
+
+
 def parameters(**values):
     return [part for name, value in values.items() for part in ('-p', f'{name}:={value}')]
 
@@ -24,8 +40,11 @@ def parameters(**values):
     ({'profile': 'moon'}, 'moon'),
     ({'device': 'cuda:99'}, 'GPU'),
     ({'model_dir': '/nowhere'}, '/nowhere'),
-], ids=['method', 'profile', 'device', 'weights'])
+    ({'model_dir': DAMAGED}, 'damaged'),
+], ids=['method', 'profile', 'device', 'weights', 'damaged weights'])
 def test_configure_fails_clearly(tmp_path, values, said):
+    if values.get('model_dir') == DAMAGED:
+        values = {'model_dir': folder_with_damaged_weights(tmp_path)}
     if importlib.util.find_spec('torch') is None:
         pytest.skip('torch is not installed (pip install "ris_ros[models]")')
     process = ros.Process([*REAL, *parameters(**values)], ros.environment(tmp_path),
@@ -34,7 +53,8 @@ def test_configure_fails_clearly(tmp_path, values, said):
         client = ros.Client()
         try:
             assert client.wait(lambda: said in process.output()
-                               and 'cannot configure' in process.output()), process.output()
+                               and 'cannot configure' in process.output(),
+                               ros.START_TIMEOUT), process.output()
             assert client.wait(client.command.get_subscription_count)
             client.spin(0.3)
             values = client.result(client.say('the red mug'))
@@ -76,6 +96,11 @@ def test_lifecycle_parameters_and_cancel(tmp_path):
         assert client.result(client.say('the red box'))['outcome'] == 'NOT_ACTIVE'
         assert transition(Transition.TRANSITION_ACTIVATE)
         client.wait_until_ready()
+        # No CameraInfo has ever come: the mask is there, the target is not.
+        assert client.ask('the red box', info=None)[0]['outcome'] == 'UNCALIBRATED'
+        assert client.wait(lambda: client.received['mask'])
+        assert client.received['target_point'] == []
+        client.spin(0.6)
         assert client.ask('the red box')[0]['outcome'] == 'SUCCEEDED'
 
         # A running command ends at once when it is canceled; its outputs are dropped.
@@ -138,7 +163,7 @@ def test_without_depth_the_answer_is_two_dimensional(tmp_path):
     try:
         client = ros.Client()
         assert client.wait(lambda: client.state() == 'IDLE'
-                           and client.image.get_subscription_count())
+                           and client.image.get_subscription_count(), ros.START_TIMEOUT)
         client.spin(0.3)
         values, header = client.ask('the red box')
         assert values['outcome'] == 'SUCCEEDED_2D' and values['code'] == '1'

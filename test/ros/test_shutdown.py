@@ -63,7 +63,8 @@ def test_signal_while_the_models_load(tmp_path):
     try:
         client = ros.Client()
         try:
-            assert client.wait(lambda: 'loading method' in process.output()), process.output()
+            assert client.wait(lambda: 'loading method' in process.output(),
+                               ros.START_TIMEOUT), process.output()
             assert client.wait(client.command.get_subscription_count)
             client.spin(0.3)
             waiting = client.say('the red box')

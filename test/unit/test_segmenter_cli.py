@@ -105,8 +105,12 @@ def test_bad_input_has_exit_code_two(scene, capsys, args):
 
 
 def test_pictures_that_are_none(tmp_path, capsys):
+    pil.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(tmp_path / 'whole.png')
+    whole = (tmp_path / 'whole.png').read_bytes()
+    without_width = whole[:16] + bytes(4) + whole[20:]   # IHDR begins with the width
     for name, content in (('a.png', b''), ('b.png', b'\x89PNG\r\n\x1a\nrest'),
-                          ('c.txt', b'hello')):
+                          ('c.txt', b'hello'), ('d.png', whole[:len(whole) // 2]),
+                          ('e.png', without_width)):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInputError, match='cannot be read'):
             read_image(tmp_path / name)
