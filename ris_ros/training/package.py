@@ -2,14 +2,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ris_ros.models.weights import sha256_of
+from ris_ros.types import BadInputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def write_network(out: Path, name: str, state: Mapping[str, torch.Tensor],
@@ -32,3 +36,21 @@ def write_network(out: Path, name: str, state: Mapping[str, torch.Tensor],
     temporary.write_text(json.dumps(record, indent=1) + '\n')
     temporary.rename(out / f'{name}.json')
     return path
+
+
+def load_network(folder: Path, name: str, network: nn.Module,
+                 fit: Callable[[dict[str, torch.Tensor], nn.Module], None] | None = None) -> None:
+    """
+    Load NAME.safetensors of a folder into a network, to go on training from it.
+
+    fit(state, network) may change the state first, for instance resize positions.  Raises
+    BadInputError where the file is missing or of other sizes.
+    """
+    path = folder / f'{name}.safetensors'
+    try:
+        state = load_file(path)
+        if fit is not None:
+            fit(state, network)
+        network.load_state_dict(state)
+    except (OSError, RuntimeError) as error:
+        raise BadInputError(f'--init: {path} is missing or has other sizes ({error})') from error

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=None,
                         help='folder for the finished weights (default: WORK/weights)')
     parser.add_argument('--init', type=Path, default=None, metavar='DIR',
-                        help='folder of finished weights that CLIP goes on from')
+                        help='folder of finished weights that sam and clip go on from')
     parser.add_argument('--networks', nargs='+', choices=tuple(TRAINERS), default=list(TRAINERS))
     parser.add_argument('--scenes', type=int, default=5000, help='training scenes to render')
     parser.add_argument('--val-scenes', type=int, default=200)

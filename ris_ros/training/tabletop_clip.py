@@ -28,7 +28,7 @@ from ris_ros.models import vit
 from ris_ros.models.clip import build_clip, tokenizer_for
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
-from ris_ros.training.package import write_network
+from ris_ros.training.package import load_network, write_network
 from ris_ros.training.tabletop_captions import (
     BACKGROUND,
     Names,
@@ -38,7 +38,6 @@ from ris_ros.training.tabletop_captions import (
     vocabulary,
 )
 from ris_ros.training.tabletop_data import SceneStore
-from ris_ros.types import BadInputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
@@ -401,22 +400,6 @@ def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     return total / 2
 
 
-def start_from(folder: Path, clip: Any) -> None:
-    """Load tabletop_clip.safetensors of a folder; positions are resized to this grid.
-
-    Raises BadInputError where it is missing or of another shape.
-    """
-    from open_clip.model import resize_pos_embed
-    from safetensors.torch import load_file
-    path = folder / 'tabletop_clip.safetensors'
-    try:
-        state = load_file(path)
-        resize_pos_embed(state, clip)
-        clip.load_state_dict(state)
-    except (OSError, RuntimeError) as error:
-        raise BadInputError(f'--init: {path} is missing or has other sizes ({error})') from error
-
-
 def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
                out: Path) -> None:
     """Train within the budget and write tabletop_clip.safetensors and .json."""
@@ -425,7 +408,8 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
     config = tabletop_clip_config()
     model = ClipTrainee(config)
     if args.init:
-        start_from(args.init, model.clip)
+        from open_clip.model import resize_pos_embed
+        load_network(args.init, 'tabletop_clip', model.clip, resize_pos_embed)
     model.to(device)
     decay = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]

@@ -4,9 +4,10 @@ Train the small SAM of the tabletop profile: points in, masks of whole objects o
 The loss is the one of the SAM paper (section 3 and appendix A: focal and dice loss in the ratio
 20 to 1, the best of three masks, squared error for the predicted IoU), with two changes for
 two CPU cores: the targets are the soft coverage of each mask cell, so that the coarse mask learns
-borders finer than its cells, and a linear head on the image embedding predicts foreground and
-the way to the object's centre in every cell, which teaches the encoder objects long before the
-decoder can.  That head is not kept.
+borders finer than its cells; two linear heads that are not kept, on the image embedding and on
+the decoder's upscaled features, predict foreground and the object's centre in every cell, which
+teaches both what an object is long before the masks can; and all three masks are trained, not
+only the best, since here a point means one object and never a part of it.
 """
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from torch import nn
 
 from ris_ros.models.sam import ConvEncoderConfig, SamConfig, SamDecoderConfig, build_sam
 from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
-from ris_ros.training.package import write_network
+from ris_ros.training.package import load_network, write_network
 from ris_ros.training.tabletop_data import SceneStore
 
 TABLETOP_SAM = SamConfig(
@@ -43,6 +44,7 @@ class SamSample:
     points: np.ndarray
     targets: np.ndarray
     dense: np.ndarray     # (3, G, G): foreground, x and y offset to the centre in image sides
+    fine: np.ndarray      # (4, 4G, 4G): foreground, the centre's x, y and x^2 + y^2
 
 
 class SamSampler:
@@ -78,7 +80,7 @@ class SamSampler:
             points.append(((column + 0.5) * scale, (row + 0.5) * scale))
             targets.append(self._cover(mask, 4 * self.grid))
         return SamSample(self._image(color), np.array(points, np.float32), np.stack(targets),
-                         self._dense(instances, visible))
+                         self._dense(instances, visible), self._fine(instances, visible))
 
     def _cover(self, mask: np.ndarray, cells: int) -> np.ndarray:
         """Return the covered part of each cell of a cells x cells grid over the padded square."""
@@ -119,22 +121,44 @@ class SamSampler:
         return dense
 
 
+    def _fine(self, instances: np.ndarray, visible: list[int]) -> np.ndarray:
+        """Targets on the mask grid; centres in image sides from the middle of the square."""
+        cells, side = 4 * self.grid, max(instances.shape)
+        at = ((np.arange(cells) + 0.5) * side / cells).astype(int)
+        rows, columns = at[at < instances.shape[0]], at[at < instances.shape[1]]
+        nearest = np.zeros((cells, cells), np.int64)
+        nearest[:len(rows), :len(columns)] = instances[np.ix_(rows, columns)]
+        table = np.zeros((int(instances.max()) + 1, 4), np.float32)
+        for instance in visible:
+            ys, xs = np.nonzero(nearest == instance)
+            if len(ys):
+                x, y = xs.mean() / cells - 0.5, ys.mean() / cells - 0.5
+                table[instance] = 1, x, y, x * x + y * y
+        return table[nearest].transpose(2, 0, 1)
+
+
 class SamTrainee(nn.Module):
-    """The network with the head that only training uses."""
+    """The network with the heads that only training uses."""
 
     sam: Any
     dense_head: nn.Conv2d
+    fine_head: nn.Conv2d
 
     def __init__(self, config: SamConfig) -> None:
         """Build both from the configuration."""
         super().__init__()
         self.sam = build_sam(config)
         self.dense_head = nn.Conv2d(config.prompt_dim, 3, 1)
+        self.fine_head = nn.Conv2d(config.prompt_dim // 8, 4, 1)
+        self._upscaled: list[torch.Tensor] = []
+        self.sam.mask_decoder.output_upscaling.register_forward_hook(
+            lambda module, inputs, output: self._upscaled.append(output))
 
     def masks_of(self, embedding: torch.Tensor, points: torch.Tensor
                  ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (P, 3, 4G, 4G) mask logits and (P, 3) predicted IoU for P points of one image."""
         sam = self.sam
+        self._upscaled.clear()
         labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
         sparse, dense = sam.prompt_encoder(points=(points[:, None], labels), boxes=None,
                                            masks=None)
@@ -142,6 +166,15 @@ class SamTrainee(nn.Module):
             image_embeddings=embedding[None], image_pe=sam.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense,
             multimask_output=True)
+
+
+    def fine_loss(self, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the fine head on the last `masks_of`; target (4, 4G, 4G)."""
+        guess = self.fine_head(self._upscaled[-1]).float()
+        wanted = target[None].expand_as(guess)
+        weight = wanted[:, :1]
+        off = ((guess[:, 1:] - wanted[:, 1:]).abs() * weight).sum() / weight.sum().clamp(min=1)
+        return F.binary_cross_entropy_with_logits(guess[:, 0], wanted[:, 0]) + 2 * off
 
 
 def mask_loss(logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.Tensor
@@ -161,8 +194,7 @@ def mask_loss(logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.T
     hard, truth = logits.detach() > 0, wanted > 0.5
     union = (hard | truth).sum((2, 3)).clamp(min=1)
     iou = (hard & truth).sum((2, 3)) / union
-    # A little of every mask's loss beside the best one's keeps all three alive.
-    best = 0.9 * per_mask.min(1).values + 0.1 * per_mask.mean(1)
+    best = 0.3 * per_mask.min(1).values + 0.7 * per_mask.mean(1)
     return best.mean() + F.mse_loss(predicted_iou.float(), iou.float())
 
 
@@ -179,8 +211,9 @@ def batch_loss(model: SamTrainee, samples: list[SamSample], device: torch.device
         total = total + 5 * offsets / weight.sum().clamp(min=1)
         for embedding, sample in zip(embeddings, samples, strict=True):
             logits, iou = model.masks_of(embedding, torch.from_numpy(sample.points).to(device))
-            total = total + mask_loss(logits, iou, torch.from_numpy(sample.targets).to(device)
-                                      ) / len(samples)
+            masks = mask_loss(logits, iou, torch.from_numpy(sample.targets).to(device))
+            fine = model.fine_loss(torch.from_numpy(sample.fine).to(device))
+            total = total + (masks + fine) / len(samples)
     return total
 
 
@@ -206,7 +239,10 @@ def train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: Scen
     """Train within the budget and write tabletop_sam.safetensors and .json."""
     torch.manual_seed(args.seed)
     device = pick_device(args.device)
-    model = SamTrainee(TABLETOP_SAM).to(device)
+    model = SamTrainee(TABLETOP_SAM)
+    if args.init:
+        load_network(args.init, 'tabletop_sam', model.sam)
+    model.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02,
                                   betas=(0.9, 0.98))
     sampler = SamSampler(train_store, TABLETOP_SAM, np.random.default_rng(args.seed))
@@ -219,6 +255,6 @@ def train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: Scen
         return validate_masks(model, fixed, 40, device)
 
     history = train('sam', model, optimiser, Budget(args.minutes), args.work / 'sam.ckpt', loss_of,
-                    validate)
+                    validate, base_rate=6e-4 if args.init else 1e-3)
     write_network(out, 'tabletop_sam', model.sam.state_dict(), TABLETOP_SAM.to_dict(),
                   history[-1] if history else {})

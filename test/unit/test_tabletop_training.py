@@ -11,7 +11,7 @@ if importlib.util.find_spec('mujoco') is None:
 
 from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig  # noqa: E402
 from ris_ros.training import loop, tabletop_captions, tabletop_clip, tabletop_sam  # noqa: E402
-from ris_ros.training.package import write_network  # noqa: E402
+from ris_ros.training.package import load_network, write_network  # noqa: E402
 from ris_ros.training.tabletop_captions import Names  # noqa: E402
 from ris_ros.training.tabletop_data import SceneStore, render_shards  # noqa: E402
 from ris_ros.types import BadInputError  # noqa: E402
@@ -136,13 +136,14 @@ def test_clip_goes_on_from_weights_of_another_grid(tmp_path):
     source = tabletop_clip.build_clip(small)
     write_network(tmp_path, 'tabletop_clip', source.state_dict(), small, {})
     model = tabletop_clip.build_clip(config)
-    tabletop_clip.start_from(tmp_path, model)
+    from open_clip.model import resize_pos_embed
+    load_network(tmp_path, 'tabletop_clip', model, resize_pos_embed)
     assert torch.equal(model.visual.conv1.weight, source.visual.conv1.weight)
     grown = model.visual.positional_embedding
     assert grown.shape[0] == 1 + tabletop_clip.GRID**2
     assert torch.equal(grown[0], source.visual.positional_embedding[0])
     with pytest.raises(BadInputError, match='missing'):
-        tabletop_clip.start_from(tmp_path / 'nowhere', model)
+        load_network(tmp_path / 'nowhere', 'tabletop_clip', model)
 
 
 def test_only_what_a_dead_process_left_is_removed(tmp_path):
