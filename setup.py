@@ -13,13 +13,14 @@ VERSION = next(line.split("'")[1] for line in (HERE / NAME / '__init__.py').read
 OLD, NEW = 'python_version < "3.11"', 'python_version >= "3.11"'
 OPENCV = 'opencv-python-headless==5.0.0.93'
 PILLOW = [f'pillow==12.3.0; {OLD}', f'pillow==13.0.0; {NEW}']
+MODELS = ['torch==2.14.1', 'torchvision==0.29.1', 'open_clip_torch==3.3.0',
+          'segment-anything==1.0', 'timm==1.0.31', 'safetensors==0.8.0', 'ftfy==6.3.1',
+          'PyYAML>=6.0', 'tqdm>=4.60', 'huggingface_hub>=0.30', OPENCV, *PILLOW,
+          f'transformers==5.20.2; {OLD}', f'transformers==5.23.0; {NEW}',
+          # transformers asks for it when it builds Mask2Former
+          f'scipy==1.15.3; {OLD}', f'scipy==1.17.1; {NEW}']
 EXTRAS = {
-    'models': ['torch==2.14.1', 'torchvision==0.29.1', 'open_clip_torch==3.3.0',
-               'segment-anything==1.0', 'timm==1.0.31', 'safetensors==0.8.0', 'ftfy==6.3.1',
-               'PyYAML>=6.0', 'tqdm>=4.60', 'huggingface_hub>=0.30', OPENCV, *PILLOW,
-               f'transformers==5.20.2; {OLD}', f'transformers==5.23.0; {NEW}',
-               # transformers asks for it when it builds Mask2Former
-               f'scipy==1.15.3; {OLD}', f'scipy==1.17.1; {NEW}'],
+    'models': MODELS,
     'language': ['spacy==3.8.18', 'nltk==3.10.4'],
     # A second parser, for the trees that one method's paper used.
     'constituency': ['stanza>=1.8'],
@@ -27,7 +28,7 @@ EXTRAS = {
                    *PILLOW],
     'evaluation': [f'matplotlib==3.10.9; {OLD}', f'matplotlib==3.11.2; {NEW}',
                    'pycocotools==2.0.11', 'tqdm>=4.60', *PILLOW],
-    'training': ['torch==2.14.1', 'safetensors==0.8.0', 'tqdm>=4.60', OPENCV],
+    'training': MODELS,  # what computes the networks trains them
     # ROS 2 Jazzy from the package index, for machines without a ROS installation.
     'ros': ['ros-rclpy[fastrtps]==7.1.6', 'ros-common-interfaces==5.3.6'],
     'ray': ['ray==2.60.0'],

@@ -31,7 +31,7 @@ ARGUMENTS = (
     ('log_level', 'info', 'debug, info, warn or error'),
     ('respawn', 'false', 'start the node again when it dies'),
     ('dds_profile', str(SHARE / 'config' / 'fastdds_local.xml'),
-     'Fast DDS profile with shared memory large enough for images; empty for none. The camera '
+     'Fast DDS profile with shared memory large enough for images, or `none`. The camera '
      'driver must be started with the same one to profit'),
 )
 
@@ -39,7 +39,9 @@ ARGUMENTS = (
 def generate_launch_description():
     """Return the description; every argument is declared at the top level."""
     value = {name: LaunchConfiguration(name) for name, _, _ in ARGUMENTS}
-    has_profile = IfCondition(PythonExpression(["'", value['dds_profile'], "' != ''"]))
+    # `ros2 launch` accepts no empty value, an including launch file may give one
+    has_profile = IfCondition(
+        PythonExpression(["'", value['dds_profile'], "' not in ('', 'none')"]))
     node = LifecycleNode(
         package='ris_ros', executable='ris_node', name='ris_node', namespace=value['namespace'],
         output='screen', respawn=value['respawn'], respawn_delay=2.0,

@@ -32,7 +32,7 @@ def test_real_networks_over_real_topics(tmp_path):
     client, right, asked = None, 0, 0
     try:
         client = ros.Client()
-        assert client.wait(lambda: client.state() == 'IDLE', 120.0), process.output()
+        assert client.wait(lambda: client.state() == 'IDLE', 300.0), process.output()
         client.wait_until_ready()
         for seed in (100000, 100001, 100002):
             with TabletopWorld(seed) as world:
