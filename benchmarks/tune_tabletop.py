@@ -112,7 +112,8 @@ def main() -> None:
     base = {k: value(v) for k, v in (item.split('=') for item in args.base)}
     segmenter = Segmenter.from_profile('tabletop', args.method, settings=base)
     samples = collect(segmenter, args.scenes, args.first)
-    fit_match(segmenter, samples)
+    if hasattr(segmenter.method.settings, 'match_center'):
+        fit_match(segmenter, samples)
     names, values = [], []
     for item in args.set:
         name, listed = item.split('=')
