@@ -56,7 +56,9 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
                'beams': 1},
          'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
                       'top_k_other': 12},
-         'tas': {'min_mask_area': 100},
+         # Masks of two neighbours are larger than either: the filter would keep them alone.
+         'tas': {'min_mask_area': 100, 'mask_filter': 'off', 'negative_lambda': 0.3,
+                 'match_center': 0.39, 'match_width': 0.06},
          # The matcher has six layers, two of them for text alone; the last reads one token.
          'iterprime': {'proposals': 'sam', 'layer': 4}}),
     Profile(

@@ -255,10 +255,14 @@ def _drop_regions(masks: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray
     sheet = np.zeros((lines[-1], width), dtype=np.uint8)
     cut = masks[owner_of_row, row]
     sheet[target] = ~cut if holes else cut
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(sheet, connectivity=8)
-    owner = np.searchsorted(lines, stats[:, cv2.CC_STAT_TOP], side='right')
-    sizes = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
-    above, below = labels[np.concatenate([[0], lines[:-1]]), 0], labels[lines - 2, 0]
+    count, labels = cv2.connectedComponents(sheet, connectivity=8)
+    # Counted here: OpenCV's own statistics take five times as long as the labels.
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    top = np.concatenate([[0], lines[:-1]])
+    # Labels grow down the sheet, so that each mask's end with the greatest in its rows.
+    ends = np.maximum.accumulate(np.maximum.reduceat(labels.max(axis=1), top))
+    owner = np.searchsorted(ends, np.arange(count))
+    above, below = labels[top, 0], labels[lines - 2, 0]
     if holes:
         np.add.at(sizes, above, first * width)
         np.add.at(sizes, below, (height - 1 - last) * width)
@@ -277,7 +281,7 @@ def _drop_regions(masks: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray
         # The largest region of each mask that would vanish; the first one on a tie.
         ranked = regions[np.lexsort((regions, -sizes[regions], owner[regions]))]
         keep[ranked[np.unique(owner[ranked], return_index=True)[1]]] = True
-    working = keep[labels[target]]
+    working = keep.take(labels)[target]
     out = masks.copy()
     out[owner_of_row, row] = ~working if holes else working
     if holes and (small[above] | small[below]).any():

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
-CONV_STRIDE = 8   # pixels per cell of a convolutional encoder's embedding
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,6 @@ class SamEncoderConfig:
     window_size: int = 14
     use_rel_pos: bool = True
     mlp_ratio: float = 4.0
-
-
-@dataclass(frozen=True)
-class ConvEncoderConfig:
-    """Widths and blocks of the four stages (strides 4, 8, 16, 32), width of the stem."""
-
-    kind: str = 'conv'
-    channels: tuple[int, ...] = (32, 64, 96, 128)
-    blocks: tuple[int, ...] = (1, 2, 2, 2)
-    stem: int = 16
 
 
 @dataclass(frozen=True)
@@ -59,15 +48,13 @@ class SamDecoderConfig:
 class SamConfig:
     """Shape of a SAM; the defaults are the published ViT-B.
 
-    encoder: a ViT, or a convolutional one ("kind": "conv" in JSON), whose patch_size is 8.
-
     image_size: pixels per side of the square network input.  The embedding has
     image_size / patch_size cells per side, the mask logits four times as many.
     """
 
     image_size: int = 1024
     patch_size: int = 16
-    encoder: SamEncoderConfig | ConvEncoderConfig = field(default_factory=SamEncoderConfig)
+    encoder: SamEncoderConfig = field(default_factory=SamEncoderConfig)
     prompt_dim: int = 256
     mask_in_chans: int = 16
     decoder: SamDecoderConfig = field(default_factory=SamDecoderConfig)
@@ -75,9 +62,7 @@ class SamConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SamConfig:
         """Return the configuration of a JSON dict; unknown fields raise BadInputError."""
-        wanted = data.get('encoder', {})
-        kind = ConvEncoderConfig if wanted.get('kind') == 'conv' else SamEncoderConfig
-        encoder = _part(kind, wanted, 'encoder')
+        encoder = _part(SamEncoderConfig, data.get('encoder', {}), 'encoder')
         decoder = _part(SamDecoderConfig, data.get('decoder', {}), 'decoder')
         rest = {k: v for k, v in data.items() if k not in ('encoder', 'decoder')}
         return _part(cls, {**rest, 'encoder': encoder, 'decoder': decoder}, 'SAM configuration')
@@ -113,13 +98,20 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
     if not isinstance(config, SamConfig):
         config = SamConfig.from_dict(config)
     modeling = require('segment_anything.modeling', 'models')
+    torch = require('torch', 'models')
     if config.image_size % config.patch_size:
         raise BadInputError('image_size of a SAM must be a multiple of its patch_size')
     grid = config.image_size // config.patch_size
-    dec, dim = config.decoder, config.prompt_dim
+    enc, dec, dim = config.encoder, config.decoder, config.prompt_dim
     try:
         return modeling.Sam(
-            image_encoder=_encoder(config),
+            image_encoder=modeling.ImageEncoderViT(
+                img_size=config.image_size, patch_size=config.patch_size,
+                embed_dim=enc.embed_dim, depth=enc.depth, num_heads=enc.num_heads,
+                mlp_ratio=enc.mlp_ratio, out_chans=dim, qkv_bias=True,
+                norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+                use_rel_pos=enc.use_rel_pos, window_size=enc.window_size,
+                global_attn_indexes=enc.global_attn_indexes),
             prompt_encoder=modeling.PromptEncoder(
                 embed_dim=dim, image_embedding_size=(grid, grid),
                 input_image_size=(config.image_size, config.image_size),
@@ -134,21 +126,3 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
             pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
     except AssertionError as error:
         raise BadInputError(f'the SAM configuration does not fit together: {error}') from error
-
-
-def _encoder(config: SamConfig) -> nn.Module:
-    enc, dim = config.encoder, config.prompt_dim
-    if isinstance(enc, ConvEncoderConfig):
-        from ris_ros.models.conv_encoder import ConvEncoder
-        if config.patch_size != CONV_STRIDE:
-            raise BadInputError(f'patch_size of a convolutional SAM is {CONV_STRIDE}')
-        return ConvEncoder(enc, config.image_size, dim)
-    modeling = require('segment_anything.modeling', 'models')
-    torch = require('torch', 'models')
-    return modeling.ImageEncoderViT(
-        img_size=config.image_size, patch_size=config.patch_size,
-        embed_dim=enc.embed_dim, depth=enc.depth, num_heads=enc.num_heads,
-        mlp_ratio=enc.mlp_ratio, out_chans=dim, qkv_bias=True,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        use_rel_pos=enc.use_rel_pos, window_size=enc.window_size,
-        global_attn_indexes=enc.global_attn_indexes)

@@ -72,14 +72,19 @@ class Taps:
 
     def resize(self, pictures: Tensor) -> Tensor:
         """Return (..., h, w) float32: the plain bilinear resize."""
-        return (self.read(pictures) * self.weight).sum(-3)
+        return self.weigh(pictures).sum(-3)
+
+    def weigh(self, pictures: Tensor) -> Tensor:
+        """Return (..., H, W) pictures at the taps, times their weights, (..., 4, h, w)."""
+        return self.read(pictures) * self.weight
 
 
 def composite(taps: Taps, inside: Tensor, outside: Tensor, masks: Tensor) -> Tensor:
     """Return the resized composites of N masks, (N, 3, h, w) float32.
 
     inside, outside: (3, H, W) float32, or (3, 1, 1) for a constant colour.
-    masks: (N, H, W) bool.  `inside` shows where the mask is set.
+    masks: (N, H, W) bool, or what `Taps.weigh` makes of them, for several composites of the
+    same masks.  `inside` shows where the mask is set.
     """
     def at_taps(picture: Tensor) -> Tensor:
         if picture.shape[-2:] == (1, 1):
@@ -88,7 +93,7 @@ def composite(taps: Taps, inside: Tensor, outside: Tensor, masks: Tensor) -> Ten
 
     back, front = at_taps(outside), at_taps(inside)
     difference = front - back
-    weighted = taps.read(masks) * taps.weight
+    weighted = taps.weigh(masks) if masks.dtype == torch.bool else masks
     out = (back * taps.weight).sum(1).expand(len(masks), -1, -1, -1).clone()
     for tap in range(4):
         out.addcmul_(weighted[:, None, tap], difference[None, :, tap])

@@ -1,5 +1,4 @@
 """Our proposals equal SAM's own generator, mask for mask and in order."""
-import json
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from ris_ros.models.proposals import (  # noqa: E402
     boxes_of,
     remove_small_regions,
 )
-from ris_ros.models.sam import PUBLISHED, ConvEncoderConfig, SamConfig, build_sam  # noqa: E402
+from ris_ros.models.sam import PUBLISHED, SamConfig, build_sam  # noqa: E402
 from ris_ros.types import BadInputError  # noqa: E402
 
 SMALL = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
@@ -172,26 +171,3 @@ def test_configuration_round_trip_and_unknown_field():
         SamConfig.from_dict({'image_sise': 3})
     with pytest.raises(BadInputError, match='multiple'):
         build_sam({'image_size': 100, 'patch_size': 16})
-
-
-def test_convolutional_encoder_makes_masks_and_keeps_its_configuration():
-    config = SamConfig(64, 8, ConvEncoderConfig(channels=(8, 8, 16, 16), blocks=(1, 1, 1, 1),
-                                                stem=4), 32, 4)
-    assert SamConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    torch.manual_seed(0)
-    sam = build_sam(config).eval()
-    assert sam.image_encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 32, 8, 8)
-    settings = ProposalSettings(points_per_side=4, pred_iou_thresh=-1e9, box_nms_thresh=1.0,
-                                stability_score_thresh=0.0, min_mask_region_area=0)
-    found = SamProposer(sam, settings).propose(image(0))
-    assert len(found) == 3 * 16 and found.masks.shape[1:] == image(0).shape[:2]
-
-
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'image_size': 72}, 'multiple of 32'), ({'patch_size': 16}, 'patch_size .* is 8'),
-    ({'encoder': {'kind': 'conv', 'channels': [8, 8]}}, 'four'),
-    ({'encoder': {'kind': 'conv', 'depth': 2}}, 'depth')])
-def test_convolutional_encoder_refuses_what_does_not_fit(change, message):
-    base = {'image_size': 64, 'patch_size': 8, 'encoder': {'kind': 'conv'}}
-    with pytest.raises(BadInputError, match=message):
-        build_sam({**base, **change})
