@@ -7,6 +7,9 @@ a cosine into the probability of a match (logistic regression on matching and ab
 expressions).  Never run on the test split: the seeds are those of `val`.
 
     python benchmarks/tune_tabletop.py --scenes 60
+
+With --true-masks the visible objects' own masks stand in for proposals, so that mIoU is the
+share of right choices: what is left to win in the choosing alone.
 """
 from __future__ import annotations
 
@@ -20,16 +23,30 @@ import numpy as np
 
 from ris_ros import Segmenter
 from ris_ros.language import analyse
-from ris_ros.simulation import SPLITS, TabletopWorld
+from ris_ros.simulation import SPLITS, Frame, TabletopWorld
+from ris_ros.types import Scene
 
 
-def collect(segmenter: Segmenter, scenes: int, first: int) -> list:
+def prepare_true(segmenter: Segmenter, frame: Frame) -> Scene:
+    """Return the scene whose proposals are the true masks of at least 300 pixels."""
+    import torch
+
+    from ris_ros.models.proposals import boxes_of
+    objects = [i for i in range(1, int(frame.instances.max()) + 1)
+               if (frame.instances == i).sum() >= 300]
+    masks = torch.from_numpy(np.stack([frame.instances == i for i in objects]))
+    return segmenter.method.prepare_with(frame.color, masks, boxes_of(masks),
+                                         torch.ones(len(objects)))
+
+
+def collect(segmenter: Segmenter, scenes: int, first: int, true_masks: bool = False) -> list:
     """Return (scene, analysis, truth mask or None, tag) of every expression."""
     from tqdm import tqdm
     samples = []
     for seed in tqdm(range(first, first + scenes), unit='scene'):
         with TabletopWorld(seed) as world:
-            scene = segmenter.prepare(world.frame.color)
+            scene = (prepare_true(segmenter, world.frame) if true_masks
+                     else segmenter.prepare(world.frame.color))
             for e in world.expressions:
                 truth = world.frame.instances == e.targets[0] if e.answerable else None
                 samples.append((scene, analyse(e.text), truth, e.tag))
@@ -97,6 +114,7 @@ def main() -> None:
     parser.add_argument('--method', default='hybridgl')
     parser.add_argument('--set', nargs='*', default=[], metavar='NAME=V1,V2,...')
     parser.add_argument('--base', nargs='*', default=[], metavar='NAME=VALUE')
+    parser.add_argument('--true-masks', action='store_true')
     args = parser.parse_args()
     if args.first not in SPLITS['val'] or args.first + args.scenes > SPLITS['val'].stop:
         parser.error('only validation seeds are tuned on')
@@ -111,7 +129,7 @@ def main() -> None:
 
     base = {k: value(v) for k, v in (item.split('=') for item in args.base)}
     segmenter = Segmenter.from_profile('tabletop', args.method, settings=base)
-    samples = collect(segmenter, args.scenes, args.first)
+    samples = collect(segmenter, args.scenes, args.first, args.true_masks)
     if hasattr(segmenter.method.settings, 'match_center'):
         fit_match(segmenter, samples)
     names, values = [], []
