@@ -145,8 +145,9 @@ class HybridGL:
         else:
             # The released code puts CLIP's mean colour into the normalised image.
             fill = torch.tensor(clip.mean, device=self.device)[:, None, None]
-        local = sampling.composite(taps, base, fill, masks)
-        context = sampling.normalise(sampling.composite(taps, sharp, soft, masks), mean, std)
+        weighted = taps.weigh(masks)
+        local = sampling.composite(taps, base, fill, weighted)
+        context = sampling.normalise(sampling.composite(taps, sharp, soft, weighted), mean, std)
         return local, context
 
     def region_features(self, image: np.ndarray, masks: Tensor) -> Tensor:
