@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ris_ros.lazy import require
-from ris_ros.models import sam_decoder
+from ris_ros.models import sam_decoder, sam_encoder
 from ris_ros.models.device import autocast
 from ris_ros.models.options import ProposalSettings
 
@@ -110,7 +110,8 @@ class SamProposer:
         size = int(height * scale + 0.5), int(width * scale + 0.5)
         small = pil.fromarray(image).resize(size[::-1], pil.Resampling.BILINEAR)
         tensor = torch.from_numpy(np.array(small)).to(self.device).permute(2, 0, 1)
-        return self.sam.image_encoder(self.sam.preprocess(tensor[None].float())), size
+        pixels = self.sam.preprocess(tensor[None].float())
+        return sam_encoder.encode(self.sam.image_encoder, pixels), size
 
     def _generate(self, embedding: Tensor, input_size: tuple[int, int],
                   size: tuple[int, int]) -> Proposals:

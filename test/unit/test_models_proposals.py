@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip('torch')
 segment_anything = pytest.importorskip('segment_anything')
 
-from ris_ros.models import sam_decoder  # noqa: E402
+from ris_ros.models import sam_decoder, sam_encoder  # noqa: E402
 from ris_ros.models.options import ProposalSettings  # noqa: E402
 from ris_ros.models.proposals import (  # noqa: E402
     SamProposer,
@@ -88,6 +88,21 @@ def test_equal_through_a_real_decoder():
                 'box_nms_thresh': 0.7, 'min_mask_region_area': 300}
     counts = [compare(sam, image(seed, 200, 160), exact=False, **settings) for seed in range(3)]
     assert sum(counts) > 0
+
+
+@pytest.mark.parametrize('positions', [True, False])
+@pytest.mark.parametrize('values', [500, 10_000, 1 << 20])
+def test_encoder_equals_the_librarys(positions, values, monkeypatch):
+    torch.manual_seed(0)
+    encoder = build_sam({**SMALL, 'encoder': {**SMALL['encoder'], 'use_rel_pos': positions,
+                                              'window_size': 7}}).image_encoder
+    encoder.eval().requires_grad_(False)
+    for parameter in encoder.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))  # positions are zero
+    pixels = torch.randn(1, 3, 160, 160)
+    monkeypatch.setattr(sam_encoder, 'CPU_SCORES', values)
+    torch.testing.assert_close(sam_encoder.encode(encoder, pixels), encoder(pixels), rtol=1e-4,
+                               atol=1e-4)
 
 
 @pytest.mark.parametrize('seed, least', [(0, 0.0), (1, 0.05)])
