@@ -53,7 +53,7 @@ def attention(attn: Any, x: Tensor) -> Tensor:
     qkv = attn.qkv(x).view(n, height * width, 3, attn.num_heads, -1)
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
     if attn.use_rel_pos:
-        out = _placed(attn, *(part.flatten(0, 1) for part in (query, key, value)),
+        out = _placed(attn, query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1),
                       (height, width)).view(query.shape)
     else:
         out = functional.scaled_dot_product_attention(query, key, value)
