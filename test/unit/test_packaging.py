@@ -227,3 +227,14 @@ def test_extras_bring_what_the_code_asks_them_for():
                 assert DISTRIBUTIONS.get(name, name).lower() in lines[extra], (
                     f'{path.name}: the extra {extra} does not bring {module}')
     assert lines
+
+
+@pytest.mark.parametrize(('given', 'wanted'), [(None, 'PASSIVE'), ('ACTIVE', 'ACTIVE')])
+def test_threads_wait_without_spinning_unless_the_user_says_so(given, wanted):
+    environment = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'}
+    if given:
+        environment['OMP_WAIT_POLICY'] = given
+    shown = subprocess.run(
+        [sys.executable, '-c', 'import os, ris_ros; print(os.environ["OMP_WAIT_POLICY"])'],
+        env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert shown.strip() == wanted
