@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,13 +22,10 @@ WEIGHTS = Path(__file__).resolve().parents[2] / 'ris_ros' / 'data' / 'weights'
 
 
 def folder_with_damaged_weights(tmp_path):
-    folder = tmp_path / 'weights'
-    folder.mkdir()
-    for file in WEIGHTS.glob('*'):
+    folder = Path(shutil.copytree(WEIGHTS, tmp_path / 'weights'))
+    for file in folder.rglob('*.safetensors'):
         content = file.read_bytes()
-        if file.suffix == '.safetensors':
-            content = content[:len(content) // 2]
-        (folder / file.name).write_bytes(content)
+        file.write_bytes(content[:len(content) // 2])
     return folder
 
 
