@@ -138,13 +138,16 @@ def _tas(scorers: Iterable[str]) -> Plan:
         row('no_n', 'full without N', negatives=False),
         row(FULL, 'V + P + N + rectifier (full)')]
     weights = [row(f'alpha_{a}', f'alpha {a}', alpha=a) for a in (0.0, 0.05, 0.2, 0.4)] + [
-        row(f'lambda_{x}', f'lambda {x}', negative_lambda=x) for x in (0.0, 0.3, 0.5, 0.9, 1.0)]
+        row(f'lambda_{x}', f'lambda {x}', negative_lambda=x)
+        for x in (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)]
     views = [row('crop_crop', 'captioner crop, scorer crop', caption_view='crop'),
              row('blur_blur', 'captioner blur, scorer blur', clip_view='blur'),
              row('crop_blur', 'captioner crop, scorer blur', caption_view='crop',
                  clip_view='blur')]
+    # Both ways, since a profile may have chosen either.
     rules = [row('no_filter', 'mask filter off', mask_filter='off'),
-             row('v_no_filter', 'V, mask filter off', mask_filter='off', **v),
+             row('filter', 'mask filter on', mask_filter='on'),
+             row('v_filter', 'V, mask filter on', mask_filter='on', **v),
              row('released', 'released rules, full', rules='released'),
              row('released_no_rectifier', 'released rules, V + P + N', rules='released',
                  rectifier=False)]

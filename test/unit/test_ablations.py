@@ -191,7 +191,7 @@ def rows_to_try() -> tuple[Row, ...]:
     wanted = {'local', 'g2l', 'g2l_3', FULL, 'released', 'global_local_41'}
     hybridgl = [r for r in plan_of('hybridgl', 4, 6).rows if r.key in wanted]
     tas = [replace(r, key=f'tas_{r.key}') for r in plan_of('tas', 4, 6).rows
-           if r.key in ('v', 'v_p', 'v_no_filter')]
+           if r.key in ('v', 'v_p', 'v_filter')]
     others = [r for r in plan_of('baselines', 4, 6).rows if r.key in ('clip_only', 'grad_cam',
                                                                       'oracle')]
     return (*hybridgl, *tas, *others)
