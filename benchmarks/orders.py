@@ -2,8 +2,8 @@
 
 `PaperSam` holds a SAM ViT-B of random weights, whose masks would be noise of which nothing is
 left.  So its decoder runs, and then its masks and scores are replaced by discs of ordinary
-sizes, the same for both orders: 40 things, each found by about three of 192 candidates, the
-others scored too low.  Everything after the decoder has the work of a real image.
+sizes, the same for both orders: each thing is found by three of 192 candidates, the others are
+scored too low.  Everything after the decoder has the work of a real image.
 """
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from ris_ros.models.sam import PUBLISHED, build_sam
 
 SIZE = (480, 640)
 PROPOSALS = 40
+THINGS = 46            # drawn; a few cover each other
 # Stands in for a network of published size where only agreement is checked.
 SMALL_SAM = {'image_size': 256, 'prompt_dim': 32,
              'encoder': {'embed_dim': 32, 'depth': 2, 'num_heads': 2, 'global_attn_indexes': [1],
@@ -135,16 +136,17 @@ def draw(points: int = 64, side: int = 256) -> tuple[torch.Tensor, torch.Tensor]
     """Return discs as logits (points, 3, side, side) and predicted IoU (points, 3)."""
     rng = np.random.default_rng(0)
     count = points * 3
-    thing = rng.permutation(np.concatenate([np.arange(3 * PROPOSALS) % PROPOSALS,
-                                            np.full(count - 3 * PROPOSALS, -1)]))
-    radius = rng.uniform(0.03, 0.16, PROPOSALS) * side
+    thing = rng.permutation(np.concatenate([np.arange(3 * THINGS) % THINGS,
+                                            np.full(count - 3 * THINGS, -1)]))
+    radius = rng.uniform(0.03, 0.16, THINGS) * side
     # The image fills the upper three quarters of the square.
-    centre = rng.uniform(0.05, 0.95, (PROPOSALS, 2)) * [0.75 * side, side]
+    centre = rng.uniform(0.05, 0.95, (THINGS, 2)) * [0.75 * side, side]
     shift = rng.uniform(-0.03, 0.03, (count, 2)) * radius[thing, None]
     y, x = np.mgrid[:side, :side]
     at = centre[thing] + shift
     distance = np.hypot(y - at[:, :1, None], x - at[:, 1:, None])
-    logits = torch.from_numpy(radius[thing, None, None] - distance).float()
+    # Steep enough for the stability test, whatever the size.
+    logits = torch.from_numpy(radius[thing, None, None] - distance).float() * (2048 / side)
     scores = np.where(thing >= 0, rng.uniform(0.75, 1, count), rng.uniform(0.1, 0.6, count))
     return logits.unflatten(0, (points, 3)), torch.from_numpy(scores).float().unflatten(
         0, (points, 3))
