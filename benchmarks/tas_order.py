@@ -52,6 +52,7 @@ from ris_ros.methods import tas_scores as scoring
 from ris_ros.methods.settings import TASSettings
 from ris_ros.methods.tas import TAS
 from ris_ros.models import proposals, vit
+from ris_ros.models.captioner import share_pictures
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD, PUBLISHED, ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
 from ris_ros.settings import describe, from_mapping
@@ -68,12 +69,15 @@ SENTENCES = ('a red mug on a table', 'a blue bowl', 'a small green box', 'a yell
 
 
 class NonsenseCaptioner:
-    """BLIP-base of random weights; its work is done, its words come from a list in turn."""
+    """BLIP-base of random weights; its work is done, its words come from a list in turn.
+
+    shared: each picture is projected once for all beams, as our captioner does it.
+    """
 
     fit, mean, std = 'stretch', CLIP_MEAN, CLIP_STD
     tokens = 10
 
-    def __init__(self, beams: int, precision: str, small: bool) -> None:
+    def __init__(self, beams: int, precision: str, small: bool, shared: bool) -> None:
         torch.manual_seed(2)
         dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         config = transformers.BlipConfig(**SMALL_BLIP) if small else transformers.BlipConfig()
@@ -81,6 +85,8 @@ class NonsenseCaptioner:
         self.model: Any = transformers.BlipForConditionalGeneration(config).to(
             dtype).eval().requires_grad_(False)
         self.beams, self.told = beams, 0
+        if shared:
+            share_pictures(self.model, beams)
 
     def caption(self, pixels: torch.Tensor) -> list[str]:
         """Return the next sentences of the list."""
@@ -280,9 +286,13 @@ def paper(precision: str, small: bool) -> tuple[TAS, Released, str]:
     torch.manual_seed(1)
     config = orders.SMALL_CLIP if small else PUBLISHED['ViT-B-32']
     clip = ClipModel(build_clip(config), config, precision=precision)
-    captioner: Any = NonsenseCaptioner(settings.beams, precision, small)
+    sharing, plain = (NonsenseCaptioner(settings.beams, precision, small, shared)
+                   for shared in (True, False))
+    captioner: Any = sharing
     method = TAS(clip, sams.proposer, settings, captioner)
-    return method, Released(method, sams.released), 'BLIP-base of random weights, 10 tokens'
+    released = Released(method, sams.released)
+    released.captioner = plain  # type: ignore[assignment]
+    return method, released, 'BLIP-base of random weights, 10 tokens'
 
 
 def stages_of(method: TAS, scene: orders.Scene, released: Released

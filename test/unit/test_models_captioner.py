@@ -50,11 +50,11 @@ def test_captions_do_not_depend_on_the_batch(folders, kind):
     assert captioner.caption(pictures(0)) == []
 
 
-@pytest.mark.parametrize('kind', ['git', 'blip'])
-def test_greedy_captions_are_the_models_own(folders, kind):
+@pytest.mark.parametrize('kind, beams', [('git', 1), ('blip', 1), ('blip', 3)])
+def test_captions_are_the_models_own(folders, kind, beams):
     folder, model = folders(kind)
-    captioner = load_captioner(folder, beams=1, max_new_tokens=5)
-    expected = model.generate(pixel_values=pictures(3), num_beams=1, max_new_tokens=5,
+    captioner = load_captioner(folder, beams=beams, max_new_tokens=5)
+    expected = model.generate(pixel_values=pictures(3), num_beams=beams, max_new_tokens=5,
                               do_sample=False)
     words = captioner.tokenizer.batch_decode(expected, skip_special_tokens=True)
     assert captioner.caption(pictures(3)) == [' '.join(w.split()) for w in words]
