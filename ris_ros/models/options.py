@@ -19,6 +19,9 @@ class ProposalSettings:
                                            maximum=1.0)
     box_nms_thresh: float = option(0.7, 'box IoU above which the weaker mask is dropped',
                                    source='SAM default', minimum=0.0, maximum=1.0)
+    overlap_nms_thresh: float = option(1.0, 'part of the smaller of two masks above which only '
+                                       'the one of higher predicted IoU times stability is kept; '
+                                       '1: all are', source='ours', minimum=0.0, maximum=1.0)
     min_mask_region_area: int = option(800, 'islands and holes below this are removed',
                                        unit='pixels', source='released code', minimum=0)
     points_per_batch: int = option(64, 'prompts decoded at once', source='SAM default',

@@ -129,6 +129,9 @@ class SamProposer:
         if not len(logits):
             return _none(size, self.device)
         keep = _nms(extents, scores, settings.box_nms_thresh)
+        if settings.overlap_nms_thresh < 1:
+            keep = keep[unshared(self._coarse(logits[keep], input_size),
+                                 scores[keep] * stability[keep], settings.overlap_nms_thresh)]
         masks = self._masks(logits[keep], input_size, size)
         scores, stability = scores[keep], stability[keep]
         if settings.min_mask_region_area > 0:
@@ -190,6 +193,12 @@ class SamProposer:
             if len(chunk):
                 yield self.sam.postprocess_masks(chunk[:, None], input_size, size)[:, 0]
 
+    def _coarse(self, logits: Tensor, input_size: tuple[int, int]) -> Tensor:
+        """Return the masks on the decoder's grid without the padding, (n, h, w) bool."""
+        side, cells = self.sam.image_encoder.img_size, logits.shape[-1]
+        rows, columns = (-(-length * cells // side) for length in input_size)
+        return logits[:, :rows, :columns] > self.sam.mask_threshold
+
     def _measure(self, full: Tensor) -> tuple[Tensor, Tensor]:
         """Return stability (n,) and extents (n, 4) of logits at image size."""
         threshold = self.sam.mask_threshold
@@ -221,6 +230,28 @@ def _nms(xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """Return the kept indices, best score first; ties keep their order."""
     ops = require('torchvision.ops', 'models')
     return ops.nms(xyxy.float(), scores.float(), threshold)
+
+
+def unshared(masks: Tensor, quality: Tensor, threshold: float) -> Tensor:
+    """Return the indices, ascending, of masks that share little with every better one kept.
+
+    masks: (N, H, W) bool.  quality: (N,); ties go to the first.  Two masks share the part of
+    the smaller one that lies in both: parts of an object lie in its mask as a whole, and both
+    of two neighbours in the mask of the pair, whatever their boxes are.
+    """
+    order = torch.argsort(quality, descending=True, stable=True)
+    flat = masks[order].flatten(1).float()
+    area = flat.sum(dim=1)
+    share = (flat @ flat.T) / torch.minimum(area[:, None], area[None]).clamp(min=1)
+    beaten_by = (share > threshold).tril(-1)
+    # Who is beaten only by masks that are beaten themselves comes back, until nothing changes:
+    # the greedy choice, row by row at worst, in two or three rounds as a rule.
+    kept = torch.ones(len(masks), dtype=torch.bool, device=masks.device)
+    while True:
+        now = ~(beaten_by & kept).any(dim=1)
+        if bool((now == kept).all()):
+            return order[kept].sort().values
+        kept = now
 
 
 def remove_small_regions(masks: Tensor, area: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.tabletop_data import Thing
 
 BACKGROUND = 'table'
+SPOILED = 'spoiled'     # a mask that shows no object whole and alone: no caption is true of it
 SYNONYMS: dict[str, tuple[str, ...]] = {
     'mug': ('mug', 'mug', 'cup'), 'can': ('can', 'can', 'tin'), 'ball': ('ball', 'ball', 'sphere'),
     'box': ('box', 'box', 'carton', 'package'), 'cube': ('cube', 'cube', 'block'),
@@ -100,6 +101,8 @@ def caption(rng: np.random.Generator, truth: Names) -> tuple[str, Names]:
 
 def fits(said: Names, shown: Names) -> bool:
     """Tell whether what is said is true of what is shown."""
+    if shown.kind == SPOILED:
+        return False
     return (((said.kind is None and shown.kind != BACKGROUND) or said.kind == shown.kind)
             and (said.colour is None or said.colour == shown.colour))
 

@@ -30,7 +30,7 @@ from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
 from ris_ros.training.package import load_network, write_network
 from ris_ros.training.tabletop_captions import (
-    BACKGROUND,
+    SPOILED,
     Names,
     caption,
     names_of,
@@ -38,10 +38,13 @@ from ris_ros.training.tabletop_captions import (
     vocabulary,
 )
 from ris_ros.training.tabletop_data import SceneStore
+from ris_ros.training.tabletop_proposals import known_proposals
+from ris_ros.training.tabletop_views import GRID, PATCH, SIZE, Views, from_patches, to_patches
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIZE, PATCH, START, BETA, GEM_BLOCKS = 224, 16, 4, 2.0, 3
-GRID = SIZE // PATCH
+START, BETA, GEM_BLOCKS = 4, 2.0, 3
+RING = np.ones((3, 3), np.uint8)
+PROPOSED_SCENES, VALIDATION_SCENES = 450, 40   # whose proposals by the small SAM are made
 # Patches kept per view, the share of the batch that a step with so many can afford, and how
 # often such a step comes before and after FULL_FROM of the budget.  Steps on all patches are
 # needed early too: a network that only ever saw a few of them tells kinds far worse on all.
@@ -50,7 +53,7 @@ KEPT: tuple[tuple[dict[str, int], float, float, float], ...] = (
         ({'region': 64, 'crop': 90, 'whole': 120}, 0.5, 0.15, 0.05),
         ({'region': 196, 'crop': 196, 'whole': 196}, 0.2, 0.10, 0.60))
 FULL_FROM = 0.65
-BATCH = {'local': 96, 'hybrid': 48, 'crop': 24, 'whole': 6}
+BATCH = {'local': 80, 'hybrid': 48, 'crop': 40, 'whole': 6}
 DENSE_SCENES = 2
 # What stands where the picture is masked away: HybridGL's released constant in normalised
 # space, black in RGB (the paper's I * m), and the normalised mean.
@@ -77,20 +80,6 @@ def sines_and_cosines(width: int) -> torch.Tensor:
     one = torch.cat([angles.sin(), angles.cos()], dim=1)
     rows, columns = one[:, None].expand(-1, GRID, -1), one[None].expand(GRID, -1, -1)
     return 0.5 * torch.cat([rows, columns], dim=2).reshape(GRID * GRID, width)
-
-
-def to_patches(images: np.ndarray) -> np.ndarray:
-    """Cut (n, S, S, ...) pictures into (n, GRID * GRID, PATCH, PATCH, ...) patches."""
-    cut = images.reshape(len(images), GRID, PATCH, GRID, PATCH, *images.shape[3:])
-    return np.ascontiguousarray(cut.swapaxes(2, 3)).reshape(
-        len(images), GRID * GRID, PATCH, PATCH, *images.shape[3:])
-
-
-def from_patches(patches: np.ndarray) -> np.ndarray:
-    """Put patches together again, the inverse of `to_patches`."""
-    grid = patches.reshape(len(patches), GRID, GRID, *patches.shape[2:])
-    return np.ascontiguousarray(grid.swapaxes(2, 3)).reshape(
-        len(patches), SIZE, SIZE, *patches.shape[4:])
 
 
 class ClipTrainee(nn.Module):
@@ -123,96 +112,6 @@ class ClipTrainee(nn.Module):
                 + 0.5 * F.cross_entropy(self.colour_head(chosen), colours.to(chosen.device)))
 
 
-class Views:
-    """Pictures of a scene store at the network's size, and the batches drawn from them."""
-
-    def __init__(self, store: SceneStore, rng: np.random.Generator) -> None:
-        """Shrink all scenes once; blur them as HybridGL does (15 x 15, sigma 2.6).
-
-        Pictures are kept as patches, so that a batch touches only the patches it keeps.
-        """
-        from tqdm import tqdm
-        self.store, self.rng = store, rng
-        n = len(store)
-        self.sharp = np.empty((n, GRID * GRID, PATCH, PATCH, 3), np.uint8)
-        self.blurred = np.empty_like(self.sharp)
-        self.instances = np.empty((n, SIZE, SIZE), np.uint8)
-        for s in tqdm(range(n), desc='shrinking', unit='scene'):
-            color = np.ascontiguousarray(store.color(s))
-            for kept, picture in ((self.sharp, color),
-                                  (self.blurred, cv2.GaussianBlur(color, (15, 15), 0))):
-                small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-                kept[s] = to_patches(small[None])[0]
-            self.instances[s] = cv2.resize(np.ascontiguousarray(store.instances(s)), (SIZE, SIZE),
-                                           interpolation=cv2.INTER_NEAREST)
-
-    def regions(self, number: int) -> tuple[np.ndarray, np.ndarray, list[list[Names]]]:
-        """Draw regions: scene indices, masks (n, S, S) bool, and what each shows."""
-        rng = self.rng
-        picks = rng.integers(len(self.store.things), size=number)
-        scenes, masks, shown = np.empty(number, int), np.empty((number, SIZE, SIZE), bool), []
-        for row, pick in enumerate(picks):
-            thing = self.store.things[int(pick)]
-            scenes[row] = thing.scene
-            if rng.random() < 0.06:
-                masks[row] = self._background(thing.scene)
-                shown.append([Names(BACKGROUND, None)])
-            else:
-                masks[row] = self._jitter(self.instances[thing.scene] == thing.instance)
-                shown.append([names_of(thing)])
-        return scenes, masks, shown
-
-    def _background(self, scene: int) -> np.ndarray:
-        """All that is no object, or a blob of it: what a proposer finds between the things."""
-        free = self.instances[scene] == 0
-        if self.rng.random() < 0.5:
-            y, x = self.rng.integers(0, SIZE - 40, 2)
-            h, w = self.rng.integers(25, 90, 2)
-            blob = np.zeros_like(free)
-            blob[y:y + h, x:x + w] = True
-            if (free & blob).sum() > 300:
-                return free & blob
-        return free
-
-    def _jitter(self, mask: np.ndarray) -> np.ndarray:
-        """Proposals are not perfect: sometimes grow, shrink or shift the true mask a little."""
-        draw = self.rng.random()
-        if draw < 0.5:
-            return mask
-        kernel = np.ones((3, 3), np.uint8)
-        if draw < 0.65:
-            return cv2.dilate(mask.astype(np.uint8), kernel) > 0
-        if draw < 0.8:
-            thin = cv2.erode(mask.astype(np.uint8), kernel) > 0
-            return thin if thin.sum() > 30 else mask
-        return np.roll(mask, tuple(int(v) for v in self.rng.integers(-1, 2, 2)), (0, 1))
-
-    def crops(self, number: int) -> tuple[np.ndarray, list[list[Names]]]:
-        """Draw square-stretched crops at full resolution, half of them masked."""
-        rng, out, shown = self.rng, np.empty((number, SIZE, SIZE, 3), np.uint8), []
-        for row in range(number):
-            thing = self.store.things[int(rng.integers(len(self.store.things)))]
-            x0, y0, x1, y1 = thing.box
-            dx, dy = (rng.uniform(0, 0.15) * (b - a) for a, b in ((x0, x1), (y0, y1)))
-            box = (slice(max(0, int(y0 - dy)), int(y1 + dy) + 1),
-                   slice(max(0, int(x0 - dx)), int(x1 + dx) + 1))
-            crop = np.asarray(self.store.color(thing.scene)[box])
-            if rng.random() < 0.5:
-                inside = np.asarray(self.store.instances(thing.scene)[box]) == thing.instance
-                crop = np.where(inside[..., None], crop, 0)
-            out[row] = cv2.resize(np.ascontiguousarray(crop), (SIZE, SIZE),
-                                  interpolation=cv2.INTER_LINEAR)
-            shown.append([names_of(thing)])
-        return to_patches(out), shown
-
-    def whole(self, number: int) -> tuple[np.ndarray, list[list[Names]]]:
-        """Draw scenes as they are."""
-        scenes = self.rng.integers(len(self.store), size=number)
-        shown = [[*map(names_of, self.store.by_scene[int(s)]), Names(BACKGROUND, None)]
-                 for s in scenes]
-        return self.sharp[scenes], shown
-
-
 class ClipTrainer:
     """One training step: draw views, encode them, compare them with captions."""
 
@@ -242,7 +141,10 @@ class ClipTrainer:
             return np.broadcast_to(np.arange(GRID * GRID), (number, GRID * GRID))
         order = self.rng.random((number, GRID * GRID))
         if wanted is not None:
-            order = order + 2 * wanted
+            # Next, what lies around them: it tells whether the object ends where its mask does.
+            around = np.stack([cv2.dilate(w.reshape(GRID, GRID).astype(np.uint8), RING).ravel()
+                               for w in wanted])
+            order = order + wanted + around
         return np.argpartition(-order, kept, axis=1)[:, :kept]
 
     def region_inputs(self, scenes: np.ndarray, masks: np.ndarray, kept: int, augment: bool
@@ -359,7 +261,8 @@ class ClipTrainer:
         return both_ways(logits, true) + heads
 
     def _captions(self, shown: list[list[Names]]) -> tuple[list[str], list[Names]]:
-        pairs = [caption(self.rng, names[int(self.rng.integers(len(names)))]) for names in shown]
+        pairs = [caption(self.rng, names[int(self.rng.integers(len(names)))]) for names in shown
+                 if names[0].kind != SPOILED]
         return [p[0] for p in pairs], [p[1] for p in pairs]
 
     def validate(self, views: Views, number: int = 120) -> dict[str, float]:
@@ -385,8 +288,31 @@ class ClipTrainer:
             report[f'{name}_kind'] = float(np.mean(best // len(colours) == truth // len(colours)))
             report[f'{name}_colour'] = float(np.mean(best % len(colours) == truth % len(colours)))
             report[f'{name}_both'] = float(np.mean(best == truth))
+        report.update(self._whole_first(views))
         self.views, self.rng = own, state
         return {k: round(v, 3) for k, v in report.items()}
+
+
+    def _whole_first(self, views: Views, number: int = 80) -> dict[str, float]:
+        """Return how often an object's own words prefer its mask to a spoiled proposal of it."""
+        found = views.proposals
+        if found is None or not len(found.bad):
+            return {}
+        picks = found.bad[:: max(1, len(found.bad) // number)][:number]
+        rows = [(*views.proposed(int(p)), int(found.instance[p])) for p in picks]
+        scenes = np.array([scene for scene, *_ in rows] * 2)
+        wholes = [views.instances[scene] == instance for scene, _, _, instance in rows]
+        masks = np.stack([mask for _, mask, _, _ in rows] + wholes)
+        said = [f'the {names.colour} {names.kind}' for _, _, names, _ in rows]
+        text = F.normalize(self.model.encode_text(self.tokenizer(said).to(self.device)), dim=-1)
+        local, context, tokens, index = self.region_inputs(scenes, masks, GRID * GRID, False)
+        report = {}
+        for name in ('local', 'hybrid'):
+            f = (self.plain(local, index) if name == 'local'
+                 else self.hybrid(local, context, tokens, index))
+            spoiled, whole = ((F.normalize(half, dim=-1) * text).sum(1) for half in f.chunk(2))
+            report[f'{name}_whole_first'] = float((whole > spoiled).float().mean())
+        return report
 
 
 def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
@@ -398,6 +324,11 @@ def both_ways(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
         per_row = -(log * target).sum(1) / target.sum(1).clamp(min=1)
         total = total + per_row[has].mean()
     return total / 2
+
+
+def weights_with_sam(out: Path) -> Path | None:
+    """Return the folder where the run's own SAM is, None where it trained none."""
+    return out if (out / 'tabletop_sam.safetensors').exists() else None
 
 
 def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
@@ -416,11 +347,14 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
     optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
                                    {'params': rest, 'weight_decay': 0.0}], lr=1e-3,
                                   betas=(0.9, 0.98))
-    trainer = ClipTrainer(model, config, Views(train_store, np.random.default_rng(args.seed)),
-                          device)
-    val_views = Views(val_store, np.random.default_rng(1))
+    proposals = known_proposals(train_store, PROPOSED_SCENES, SIZE, weights_with_sam(out),
+                                args.work, str(device))
+    views = Views(train_store, np.random.default_rng(args.seed), proposals)
+    trainer = ClipTrainer(model, config, views, device)
+    val_views = Views(val_store, np.random.default_rng(1), known_proposals(
+        val_store, VALIDATION_SCENES, SIZE, weights_with_sam(out), args.work, str(device)))
     history = train('clip', model, optimiser, Budget(args.minutes), args.work / 'clip.ckpt',
-                    trainer.loss, lambda: trainer.validate(val_views), base_rate=1e-3,
-                    validate_every=420)
+                    trainer.loss, lambda: trainer.validate(val_views),
+                    validate_every=300, base_rate=5e-4 if args.init else 1e-3)
     write_network(out, 'tabletop_clip', model.clip.state_dict(), config,
                   history[-1] if history else {})

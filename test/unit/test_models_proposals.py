@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip('torch')
 segment_anything = pytest.importorskip('segment_anything')
 
-from ris_ros.models import sam_decoder, sam_encoder  # noqa: E402
+from ris_ros.models import proposals, sam_decoder, sam_encoder  # noqa: E402
 from ris_ros.models.options import ProposalSettings  # noqa: E402
 from ris_ros.models.proposals import (  # noqa: E402
     SamProposer,
@@ -125,6 +125,44 @@ def test_point_decoder_equals_the_librarys(seed, least, monkeypatch):
     assert 0 < kept.sum() < 7 or not least
     torch.testing.assert_close(found, scores[kept], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(got, logits[kept], rtol=1e-4, atol=1e-4)
+
+
+def test_of_masks_that_share_much_the_best_stays():
+    masks = torch.zeros(6, 10, 10, dtype=torch.bool)
+    masks[0, :4, :4] = True                   # an object
+    masks[1, :4, :2] = True                   # half of it, better than the pair
+    masks[2, :4, :8] = True                   # it and its neighbour in one
+    masks[3, :4, 4:8] = True                  # the neighbour
+    masks[4, 6:, :5] = True                   # alone
+    masks[5, 6:, 4:9] = True                  # shares a fifth with it
+    quality = torch.tensor([0.9, 0.5, 0.4, 0.6, 0.7, 0.3])
+    assert proposals.unshared(masks, quality, 0.8).tolist() == [0, 3, 4, 5]
+    # Without the object its half beats the pair, and the neighbour is on its own.
+    assert proposals.unshared(masks[1:], quality[1:], 0.8).tolist() == [0, 2, 3, 4]
+    # A pair that is better than its parts takes both with it.
+    assert proposals.unshared(masks, torch.tensor([0.5, 0.5, 0.9, 0.5, 1, 1]), 0.8
+                              ).tolist() == [2, 4, 5]
+    # Who is beaten only by the beaten comes back: 1 beats 2, 0 beats 1, and 2 stays.
+    chain = torch.zeros(3, 1, 12, dtype=torch.bool)
+    chain[0, 0, :6], chain[1, 0, 2:8], chain[2, 0, 5:11] = True, True, True
+    assert proposals.unshared(chain, torch.tensor([3.0, 2.0, 1.0]), 0.4).tolist() == [0, 2]
+    assert len(proposals.unshared(masks[:0], quality[:0], 0.5)) == 0
+
+
+def test_overlap_nms_keeps_a_subset():
+    torch.manual_seed(0)
+    sam = build_sam(SMALL).eval()
+    sam.mask_decoder = Blobs(0)
+    common = {'points_per_side': 6, 'pred_iou_thresh': 0.6, 'stability_score_thresh': 0.4,
+              'box_nms_thresh': 0.9, 'min_mask_region_area': 0}
+    every = SamProposer(sam, ProposalSettings(**common)).propose(image(0))
+    few = SamProposer(sam, ProposalSettings(**common, overlap_nms_thresh=0.5)).propose(image(0))
+    assert 0 < len(few) < len(every)
+    known = {mask.numpy().tobytes() for mask in every.masks}
+    assert all(mask.numpy().tobytes() in known for mask in few.masks)
+    flat = few.masks.flatten(1).float()
+    share = flat @ flat.T / torch.minimum(flat.sum(1)[:, None], flat.sum(1)[None])
+    assert share.fill_diagonal_(0).max() < 0.6    # measured on the decoder's coarser grid
 
 
 def test_small_regions_at_the_edges():

@@ -2,6 +2,7 @@ import importlib.util
 import json
 import os
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,10 +11,17 @@ if importlib.util.find_spec('mujoco') is None:
     pytest.skip('needs MuJoCo', allow_module_level=True)
 
 from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig  # noqa: E402
-from ris_ros.training import loop, tabletop_captions, tabletop_clip, tabletop_sam  # noqa: E402
+from ris_ros.training import (  # noqa: E402
+    loop,
+    tabletop_captions,
+    tabletop_clip,
+    tabletop_sam,
+    tabletop_views,
+)
 from ris_ros.training.package import load_network, write_network  # noqa: E402
-from ris_ros.training.tabletop_captions import Names  # noqa: E402
+from ris_ros.training.tabletop_captions import SPOILED, Names, fits  # noqa: E402
 from ris_ros.training.tabletop_data import SceneStore, render_shards  # noqa: E402
+from ris_ros.training.tabletop_proposals import known_proposals  # noqa: E402
 from ris_ros.types import BadInputError  # noqa: E402
 
 
@@ -76,12 +84,73 @@ def test_several_true_pairs_share_the_target():
     assert float(tabletop_clip.both_ways(perfect, true)) == pytest.approx(np.log(2) / 4, abs=1e-3)
 
 
-def test_clip_step_trains_and_the_run_resumes(store, tmp_path):
+@pytest.fixture(scope='module')
+def found(store, tmp_path_factory):
+    cache = tmp_path_factory.mktemp('proposals')
+    first = known_proposals(store, 2, tabletop_views.SIZE, None, cache, 'cpu')
+    stamp = [p.stat().st_mtime_ns for p in cache.iterdir()]
+    again = known_proposals(store, 2, tabletop_views.SIZE, None, cache, 'cpu')
+    assert [p.stat().st_mtime_ns for p in cache.iterdir()] == stamp, 'made once'
+    assert (again.packed == first.packed).all()
+    return first
+
+
+def test_proposals_know_what_they_show(store, found):
+    assert len(found.good) and set(found.scene) == {0, 1}
+    for index in range(len(found.iou)):
+        scene, mask = int(found.scene[index]), found.mask(index)
+        picture = cv2.resize(np.ascontiguousarray(store.instances(scene)), mask.shape[::-1],
+                             interpolation=cv2.INTER_NEAREST)
+        truth = picture == found.instance[index]
+        iou = (mask & truth).sum() / (mask | truth).sum()
+        assert iou == pytest.approx(found.iou[index], abs=0.1)   # made at full size
+
+
+def test_spoiled_proposals_come_with_the_whole_object(store, found):
+    views = tabletop_views.Views(store, np.random.default_rng(0), found)
+    scenes, masks, shown = views.regions(200)
+    kinds = [names[0].kind for names in shown]
+    spoiled = [i for i, kind in enumerate(kinds[:-1]) if kind == SPOILED]
+    assert bool(spoiled) == bool(len(found.bad))
+    for i in spoiled:
+        assert scenes[i] == scenes[i + 1] and kinds[i + 1] not in (SPOILED, 'table')
+        whole = masks[i + 1]
+        assert (masks[i] & whole).sum() / (masks[i] | whole).sum() < 0.75
+    assert not fits(Names(None, None), Names(SPOILED, None))
+    crops, names = views.crops(9)
+    assert crops.shape[0] == len(names) == 9 and crops.any(axis=(1, 2, 3, 4)).all()
+
+
+def test_both_optimisers_step_and_resume(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 1))
+
+    def optimiser():
+        return loop.MuonAdamW([model[0].weight], [model[0].bias, *model[1].parameters()], 5e-2,
+                              0.01)
+    first, x = optimiser(), torch.randn(32, 6)
+    losses = []
+    for _ in range(60):
+        loss = (model(x)[:, 0] - x.sum(1)).square().mean()
+        first.zero_grad()
+        loss.backward()
+        first.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    loop.save_checkpoint(tmp_path / 'a.ckpt', 60, loop.Budget(1.0), model, first)
+    second = optimiser()
+    assert loop.load_checkpoint(tmp_path / 'a.ckpt', loop.Budget(1.0), model, second) == 60
+    for a, b in zip(first.parts, second.parts, strict=True):
+        assert str(a.state_dict()) == str(b.state_dict())
+    assert len(second.param_groups) == 2
+
+
+def test_clip_step_trains_and_the_run_resumes(store, found, tmp_path):
     config = tabletop_clip.tabletop_clip_config()
     config['vision_cfg'] |= {'width': 32, 'layers': 5, 'head_width': 16}
     config['text_cfg'] |= {'width': 32, 'heads': 2, 'layers': 1}
     model = tabletop_clip.ClipTrainee(config)
-    views = tabletop_clip.Views(store, np.random.default_rng(0))
+    views = tabletop_views.Views(store, np.random.default_rng(0), found)
     trainer = tabletop_clip.ClipTrainer(model, config, views, torch.device('cpu'))
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     before = [p.detach().clone() for p in model.parameters()]
@@ -140,7 +209,7 @@ def test_clip_goes_on_from_weights_of_another_grid(tmp_path):
     load_network(tmp_path, 'tabletop_clip', model, resize_pos_embed)
     assert torch.equal(model.visual.conv1.weight, source.visual.conv1.weight)
     grown = model.visual.positional_embedding
-    assert grown.shape[0] == 1 + tabletop_clip.GRID**2
+    assert grown.shape[0] == 1 + tabletop_views.GRID**2
     assert torch.equal(grown[0], source.visual.positional_embedding[0])
     with pytest.raises(BadInputError, match='missing'):
         load_network(tmp_path / 'nowhere', 'tabletop_clip', model)
