@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ris_ros.training.muon import MuonAdamW
 from ris_ros.types import BadInputError
 
 
@@ -68,48 +69,6 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     supported = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)
     return torch.autocast(device.type, torch.bfloat16,
                           enabled=device.type != 'cpu' or supported())
-
-
-class MuonAdamW:
-    """
-    Muon for matrices of hidden layers, AdamW for the rest, behind an optimiser's interface.
-
-    Muon (Jordan 2024, `torch.optim.Muon`) steps along the nearest orthogonal matrix of the
-    momentum; scaled to AdamW's usual step, both take one learning rate.  A small network on few
-    steps learns more per step this way.
-    """
-
-    def __init__(self, hidden: list[nn.Parameter], rest: list[nn.Parameter], rate: float,
-                 weight_decay: float) -> None:
-        """hidden: matrices, two dimensions each.  rest: all other parameters."""
-        self.parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(hidden, lr=rate, weight_decay=weight_decay,
-                             adjust_lr_fn='match_rms_adamw'),
-            torch.optim.AdamW(rest, lr=rate, weight_decay=weight_decay, betas=(0.9, 0.98)))
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """All groups, so that a schedule can set their rates."""
-        return [group for part in self.parts for group in part.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none=set_to_none)
-
-    def step(self) -> None:
-        """Take one step with each part."""
-        for part in self.parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of both parts."""
-        return {'parts': [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore both parts."""
-        for part, own in zip(self.parts, state['parts'], strict=True):
-            part.load_state_dict(own)
 
 
 Optimiser = torch.optim.Optimizer | MuonAdamW

@@ -28,6 +28,7 @@ from ris_ros.models import vit
 from ris_ros.models.clip import build_clip, tokenizer_for
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
+from ris_ros.training.muon import MuonAdamW
 from ris_ros.training.package import load_network, write_network
 from ris_ros.training.tabletop_captions import (
     SPOILED,
@@ -342,11 +343,7 @@ def train_clip(args: argparse.Namespace, train_store: SceneStore, val_store: Sce
         from open_clip.model import resize_pos_embed
         load_network(args.init, 'tabletop_clip', model.clip, resize_pos_embed)
     model.to(device)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
-                                   {'params': rest, 'weight_decay': 0.0}], lr=1e-3,
-                                  betas=(0.9, 0.98))
+    optimiser = MuonAdamW(model, ('.resblocks.',), 1e-3, weight_decay=0.05)
     proposals = known_proposals(train_store, PROPOSED_SCENES, SIZE, weights_with_sam(out),
                                 args.work, str(device))
     views = Views(train_store, np.random.default_rng(args.seed), proposals)

@@ -31,6 +31,7 @@ from ris_ros.models.clip import CLIP_MEAN, CLIP_STD
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.loop import Budget, pick_device, train
+from ris_ros.training.muon import MuonAdamW
 from ris_ros.training.package import write_network
 from ris_ros.training.tabletop_data import SceneStore
 from ris_ros.training.tabletop_matcher_data import IGNORE, Batch, Batches, Pictures
@@ -244,11 +245,7 @@ def train_matcher(args: argparse.Namespace, train_store: SceneStore, val_store: 
     pictures = Pictures(train_store, sizes.image_size, sizes.patch)
     trainer = MatcherTrainer(model, Batches(pictures, tokenizer, np.random.default_rng(args.seed)),
                              device)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
-                                   {'params': rest, 'weight_decay': 0.0}], lr=BASE_RATE,
-                                  betas=(0.9, 0.98))
+    optimiser = MuonAdamW(model, ('.blocks.', '.layer.'), BASE_RATE, weight_decay=0.05)
 
     def validate() -> dict[str, float]:
         parts = {f'loss_{k}': round(v, 3) for k, v in trainer.parts.items()}

@@ -24,7 +24,8 @@ from torch import nn
 from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig, build_sam
 from ris_ros.models.sam_decoder import PointDecoder
 from ris_ros.models.sam_encoder import encode
-from ris_ros.training.loop import Budget, MuonAdamW, mixed_precision, pick_device, train
+from ris_ros.training.loop import Budget, mixed_precision, pick_device, train
+from ris_ros.training.muon import MuonAdamW
 from ris_ros.training.package import load_network, write_network
 from ris_ros.training.tabletop_data import SceneStore
 
@@ -206,10 +207,7 @@ def train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: Scen
     if args.init:
         load_network(args.init, 'tabletop_sam', model.sam)
     model.to(device)
-    hidden = {name: p for name, p in model.named_parameters() if p.ndim == 2
-              and ('.blocks.' in name or '.transformer.' in name)}
-    rest = [p for name, p in model.named_parameters() if name not in hidden]
-    optimiser = MuonAdamW(list(hidden.values()), rest, 1e-3, weight_decay=0.02)
+    optimiser = MuonAdamW(model, ('.blocks.', '.transformer.'), 1e-3, weight_decay=0.02)
     sampler = SamSampler(train_store, TABLETOP_SAM, np.random.default_rng(args.seed))
 
     def loss_of(_: float) -> torch.Tensor:
