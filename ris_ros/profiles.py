@@ -46,19 +46,19 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
         'nothing else',
         {'clip': 'tabletop_clip', 'sam': 'tabletop_sam', 'matcher': 'tabletop_matcher',
          'caption': 'tabletop_captioner'},
-        {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 12,
-               'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.5,
-               'min_mask_region_area': 1000, 'box_nms_thresh': 0.85,
+        {'*': {'start_block': 4, 'gem_blocks': 3, 'points_per_side': 16,
+               'pred_iou_thresh': 0.4, 'stability_score_thresh': 0.4,
+               'min_mask_region_area': 1000, 'box_nms_thresh': 0.85, 'overlap_nms_thresh': 0.9,
                # Chosen on validation seeds with benchmarks/tune_tabletop.py.
-               'match_center': 0.38, 'match_width': 0.03, 'ambiguity_margin': 0.05,
-               'score_threshold': 0.1,
+               'match_center': 0.347, 'match_width': 0.04, 'ambiguity_margin': 0.05,
+               'score_threshold': 0.2,
                # As the captioner is validated.
                'beams': 1},
          'hybridgl': {'semantic_scale': 5.0, 'guidance_scale': 0.2, 'top_k_target': 20,
                       'top_k_other': 12},
          # Masks of two neighbours are larger than either: the filter would keep them alone.
-         'tas': {'min_mask_area': 100, 'mask_filter': 'off', 'negative_lambda': 0.3,
-                 'match_center': 0.39, 'match_width': 0.06},
+         'tas': {'min_mask_area': 100, 'mask_filter': 'off', 'negative_lambda': 0.1,
+                 'match_center': 0.335, 'match_width': 0.04},
          # The matcher has six layers, two of them for text alone; the last reads one token.
          'iterprime': {'proposals': 'sam', 'layer': 4}}),
     Profile(
