@@ -27,12 +27,15 @@ class Profile:
 
     A setting that a method does not have is left out for it, so that '*' can hold what
     belongs to the networks: thresholds of the proposer, block numbers of the tower.
+    sentence_threads: torch threads for a sentence on a CPU, 0: all.  Small networks spend more
+    time on waking threads than these save.
     """
 
     name: str
     help: str
     networks: Mapping[str, str]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sentence_threads: int = 0
 
     def overrides(self, method: str, known: set[str]) -> dict[str, Any]:
         """Return this profile's settings for a method whose setting names are `known`."""
@@ -60,7 +63,8 @@ PROFILES: dict[str, Profile] = {p.name: p for p in (
          'tas': {'min_mask_area': 100, 'mask_filter': 'off', 'negative_lambda': 0.1,
                  'match_center': 0.335, 'match_width': 0.04},
          # The matcher has six layers, two of them for text alone; the last reads one token.
-         'iterprime': {'proposals': 'sam', 'layer': 4}}),
+         'iterprime': {'proposals': 'sam', 'layer': 4}},
+        sentence_threads=1),
     Profile(
         'paper', 'what the papers used: CLIP ViT-B/16 and SAM ViT-H (3 GB to fetch); CLIP '
         'ViT-B/32 and BLIP-2 for tas (15 GB); ALBEF and Mask2Former for iterprime',

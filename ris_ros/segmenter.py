@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,16 +53,17 @@ class Segmenter:
     analyse: from a sentence to its analysis; by default `ris_ros.language.analyse`.
     scene_cache: prepared images that are kept, so that a further sentence about one of them
     is quick.  Calls from several threads are worked off one after the other.
+    sentence_threads: torch threads for a sentence, 0: all; see `ris_ros.profiles.Profile`.
     """
 
     def __init__(self, method: Method, analyse: Callable[[str], Analysis] | None = None,
-                 scene_cache: int = 2) -> None:
+                 scene_cache: int = 2, sentence_threads: int = 0) -> None:
         if analyse is None:
             from ris_ros.language import analyse as default
             analyse = default
         self.method, self._analyse = method, analyse
         self._scenes: OrderedDict[bytes, Scene] = OrderedDict()
-        self._scene_cache = scene_cache
+        self._scene_cache, self._sentence_threads = scene_cache, sentence_threads
         self._lock = threading.RLock()
 
     @classmethod
@@ -89,6 +91,8 @@ class Segmenter:
         base: Any = from_mapping(settings_cls, chosen.overrides(method, known))
         final = from_mapping(settings_cls, settings or {}, base)
         networks = networks_of(profile, device, precision, model_dir)
+        if networks.device == 'cpu':
+            options.setdefault('sentence_threads', chosen.sentence_threads)
         return cls(info.load().from_networks(networks, final), **options)
 
     @property
@@ -148,10 +152,16 @@ class Segmenter:
         return _with_timings(result, {'total': time.perf_counter() - start})
 
     def _ground(self, scene: Scene, analysis: Analysis, parsed: float) -> Segmentation:
-        with self._lock:
+        with self._lock, self._threads():
             grounding = self.method.ground(scene, analysis)
         return decide(scene, grounding, analysis.command, self.method.settings,
                       {'parse': parsed, **grounding.timings})
+
+    def _threads(self) -> AbstractContextManager[None]:
+        if not self._sentence_threads:
+            return nullcontext()
+        from ris_ros.models.device import threads
+        return threads(self._sentence_threads)
 
 
 def check_image(rgb: np.ndarray) -> None:

@@ -58,6 +58,21 @@ def autocast(device: str, precision: str, later_gradient: bool = False) -> Itera
             yield
 
 
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use that many threads of the processor, 0: as many as it does anyway."""
+    if not number:
+        yield
+        return
+    torch = require('torch', 'models')
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(number, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def seconds_now(device: str) -> float:
     """Return a monotonic time in seconds, after the device has finished what was queued."""
     import time

@@ -107,6 +107,33 @@ def test_a_sentence_that_names_nothing_costs_no_look():
     assert s.ground(s.prepare(IMAGE), ' ').outcome is Outcome.INVALID_COMMAND
 
 
+def test_a_sentence_takes_the_threads_of_its_profile():
+    torch = pytest.importorskip('torch')
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        method = Fake()
+        seen, answer = [], method.ground
+
+        def ground(scene, analysis):
+            seen.append(torch.get_num_threads())
+            if analysis.command.text == 'break':
+                raise BadInputError('broken')
+            return answer(scene, analysis)
+
+        method.ground = ground
+        single, every = (Segmenter(method, analyse, sentence_threads=n) for n in (1, 0))
+        scene = single.prepare(IMAGE)
+        single.ground(scene, 'the mug')
+        with pytest.raises(BadInputError):
+            single.ground(scene, 'break')
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+        every.ground(scene, 'the mug')
+        assert seen[-1] == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_same_picture_is_prepared_once():
     s = segmenter()
     s.segment(IMAGE, 'a')
