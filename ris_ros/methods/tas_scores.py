@@ -71,11 +71,25 @@ def allowed(plan: TASText, target: Target | None, centroids: np.ndarray, rules: 
     """
     if rules == 'released':
         return _in_quadrants(_released_quadrants(plan), centroids)
-    return _paper_half(target.position if target is not None else None, centroids)
+    return _paper_half(_sides_named(target), centroids)
 
 
-def _paper_half(position: str | None, centroids: np.ndarray) -> np.ndarray:
-    """Return the masks whose centre lies in the halves that are named (section 3.4).
+def _sides_named(target: Target | None) -> list[str]:
+    """Return the sides that describe the subject (section 3.4, step 1).
+
+    The paper looks for orientation words among all that describes the subject, "the cat on the
+    left" or "left of the bowl" alike: what lies left of another object lies in the left half as
+    a rule.  The released code too rectifies "the man to the left of the dog".
+    """
+    if target is None:
+        return []
+    relative = {'left': 'left', 'right': 'right', 'above': 'top', 'below': 'bottom'}
+    return [*(target.position or '').split(),
+            *(relative[r.type] for r in target.relations if r.type in relative)]
+
+
+def _paper_half(sides: Sequence[str], centroids: np.ndarray) -> np.ndarray:
+    """Return the masks whose centre lies in the halves that are named (section 3.4, step 3).
 
     left, right, top or bottom half of all centre points, by their median; a point on it is in
     both halves.  Where two halves have no mask in common nothing is restricted.
@@ -83,7 +97,7 @@ def _paper_half(position: str | None, centroids: np.ndarray) -> np.ndarray:
     inside = np.ones(len(centroids), dtype=bool)
     if len(centroids):
         row, column = np.median(centroids, axis=0)
-        for word in (position or '').split():
+        for word in sides:
             if word == 'left':
                 inside &= centroids[:, 1] <= column
             elif word == 'right':

@@ -15,7 +15,7 @@ from ris_ros.methods.settings import TASSettings  # noqa: E402
 from ris_ros.methods.tas import TAS, Description  # noqa: E402
 from ris_ros.models.clip import ClipModel, build_clip  # noqa: E402
 from ris_ros.models.proposals import Proposals, boxes_of  # noqa: E402
-from ris_ros.types import BadInputError, Command, Target  # noqa: E402
+from ris_ros.types import BadInputError, Command, Relation, Target  # noqa: E402
 
 CONFIG = {'embed_dim': 16, 'quick_gelu': True,
           'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 2,
@@ -186,6 +186,18 @@ def test_paper_rectifier_looks_where_the_sentence_points(clip, position, places)
     assert set(grounding.order.tolist()) == places
     off = make(clip, QUARTERS, rectifier=False)
     assert len(answer(off, said(LEFT_MUG, position))[1].order) == 4
+
+
+@pytest.mark.parametrize(('relations', 'position', 'kept'), [
+    (['left'], None, [0, 2]), (['right'], None, [1, 3]), (['above'], None, [0, 1]),
+    (['below'], None, [2, 3]), (['left'], 'top', [0]), (['above', 'right'], None, [1]),
+    (['behind'], None, [0, 1, 2, 3]), (['next_to', 'between'], None, [0, 1, 2, 3])])
+def test_paper_rectifier_reads_relations_of_the_subject(relations, position, kept):
+    centres = np.array([[0.0, 0.0], [0.0, 10.0], [10.0, 0.0], [10.0, 10.0]])
+    target = Target('the mug', 'mug', position=position,
+                    relations=tuple(Relation(kind, 'bowl') for kind in relations))
+    plan = text_plan(doc_from_rows(LEFT_MUG), 'paper')
+    assert scoring.allowed(plan, target, centres, 'paper').tolist() == kept
 
 
 def test_paper_halves_without_a_common_mask():
