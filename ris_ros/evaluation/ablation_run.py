@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from ris_ros.evaluation.ablation_rows import Row
 from ris_ros.evaluation.metrics import peak, point_in_mask
 from ris_ros.evaluation.runner import worker_failed
 from ris_ros.methods.registry import find_method
-from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
 from ris_ros.settings import describe, from_mapping
 from ris_ros.types import BadInputError, Grounding, RisError, Scene
 
@@ -200,7 +199,9 @@ class Lab:
 
 
 def _proposal_settings(settings: Any) -> tuple[Any, ...]:
-    names = [f.name for part in (ProposalSettings, Mask2FormerSettings) for f in fields(part)]
+    names = ('points_per_side', 'pred_iou_thresh', 'stability_score_thresh', 'box_nms_thresh',
+             'overlap_nms_thresh', 'min_mask_region_area', 'points_per_batch', 'mask_threshold',
+             'shortest_side', 'longest_side')
     return tuple(getattr(settings, name, None) for name in names)
 
 

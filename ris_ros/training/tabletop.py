@@ -16,7 +16,7 @@ TRAINERS: dict[str, str] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the trainer's options; every default is what the shipped weights were made with."""
+    """Add the trainer's options; the README tells how long the shipped weights took."""
     parser.add_argument('--work', type=Path, default=Path('runs/tabletop'),
                         help='folder for rendered scenes and checkpoints; an interrupted run '
                              'goes on from there (default: %(default)s)')
