@@ -11,11 +11,12 @@ from ris_ros.datasets.base import ArrayMask, OpenGroup, Sample
 from ris_ros.evaluation import ablations
 from ris_ros.evaluation.ablation_effects import EFFECTS, judge, verdicts
 from ris_ros.evaluation.ablation_rows import FULL, GROUPS, Plan, Row, Table, plan_of
-from ris_ros.evaluation.ablation_run import Lab, LabSpec, SceneResult, measure
+from ris_ros.evaluation.ablation_run import Lab, LabSpec, SceneResult, _proposal_settings, measure
 from ris_ros.evaluation.ablation_tables import group_text
 from ris_ros.evaluation.leaderboard import filled
 from ris_ros.methods.registry import BUILT_IN, find_method
-from ris_ros.settings import from_mapping
+from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
+from ris_ros.settings import describe, from_mapping
 from ris_ros.types import BadInputError
 
 PROJECT = Path(__file__).parents[2]
@@ -304,3 +305,12 @@ def test_table_without_its_reference_row() -> None:
     plan = Plan((Row('a', 'A', 'tas'),), (Table('T', 'gone', ('a',)),))
     text = group_text(ablations.result_of('tas', plan, answered(plan, 'tas', {}), {}, FACTS))
     assert '| A | 51.5 |' in text and 'to "' not in text
+
+
+@pytest.mark.parametrize('settings', [ProposalSettings(), Mask2FormerSettings()])
+def test_rows_share_proposals_only_under_equal_settings(
+        settings: ProposalSettings | Mask2FormerSettings) -> None:
+    for info in describe(settings):
+        changed = info.default + 1 if isinstance(info.default, int) else info.default / 2
+        other = replace(settings, **{info.name: changed})
+        assert _proposal_settings(other) != _proposal_settings(settings), info.name
