@@ -41,8 +41,8 @@ def mask_overlaps(masks: Tensor, step: int = 4) -> tuple[np.ndarray, np.ndarray]
     Counted on every `step`-th row and column, which is enough to tell one object from
     another.
     """
-    small = masks[:, ::step, ::step].flatten(1).float()
-    inter = (small @ small.T).cpu().numpy()
+    from ris_ros.models.proposals import intersections
+    inter = intersections(masks[:, ::step, ::step]).cpu().numpy()
     area = np.maximum(np.diag(inter), 1e-6)
     union = area[:, None] + area[None] - inter
     return inter / np.maximum(union, 1e-6), inter / np.minimum(area[:, None], area[None])

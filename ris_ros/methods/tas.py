@@ -133,9 +133,9 @@ class TAS:
         if s.mask_filter == 'off' or not len(masks):
             kept = np.arange(len(masks))
         else:
+            from ris_ros.models.proposals import intersections
             with autocast(self.device, 'fp32'):
-                flat = masks.flatten(1).float()
-                shared = (flat @ flat.T).double().cpu().numpy()
+                shared = intersections(masks).double().cpu().numpy()
             kept = scoring.keep_masks(np.diag(shared), shared, s.min_mask_area, s.containment)
         index = require('torch', 'models').from_numpy(kept).to(masks.device)
         return kept, masks[index], boxes[index]

@@ -72,6 +72,13 @@ def pixel_counts(masks: Tensor) -> Tensor:
     return masks.sum(dim=-1, dtype=torch.int16).sum(dim=-1, dtype=torch.int32)
 
 
+def intersections(masks: Tensor) -> Tensor:
+    """Return the pixels that all pairs of (N, H, W) bool masks share, (N, N) float32, exact."""
+    flat = masks.flatten(1).float()
+    with torch.autocast(masks.device.type, enabled=False):  # half precision cannot count so far
+        return flat @ flat.T
+
+
 def _extents(masks: Tensor) -> Tensor:
     """Return (N, 4) int64 first column, first row, last column, last row; 0 when empty."""
     height, width = masks.shape[-2:]
@@ -240,9 +247,9 @@ def unshared(masks: Tensor, quality: Tensor, threshold: float) -> Tensor:
     of two neighbours in the mask of the pair, whatever their boxes are.
     """
     order = torch.argsort(quality, descending=True, stable=True)
-    flat = masks[order].flatten(1).float()
-    area = flat.sum(dim=1)
-    share = (flat @ flat.T) / torch.minimum(area[:, None], area[None]).clamp(min=1)
+    both = intersections(masks[order])
+    area = both.diagonal()
+    share = both / torch.minimum(area[:, None], area[None]).clamp(min=1)
     beaten_by = (share > threshold).tril(-1)
     # Who is beaten only by masks that are beaten themselves comes back, until nothing changes:
     # the greedy choice, row by row at worst, in two or three rounds as a rule.

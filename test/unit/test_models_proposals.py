@@ -127,6 +127,14 @@ def test_point_decoder_equals_the_librarys(seed, least, monkeypatch):
     torch.testing.assert_close(got, logits[kept], rtol=1e-4, atol=1e-4)
 
 
+def test_shared_pixels_are_counted_exactly_under_autocast():
+    masks = torch.ones(2, 101, 103, dtype=torch.bool)
+    masks[1, 0, 0] = False
+    with torch.autocast('cpu', torch.bfloat16):
+        assert proposals.intersections(masks).tolist() == [[10403, 10402], [10402, 10402]]
+    assert proposals.intersections(masks[:0]).shape == (0, 0)
+
+
 def test_of_masks_that_share_much_the_best_stays():
     masks = torch.zeros(6, 10, 10, dtype=torch.bool)
     masks[0, :4, :4] = True                   # an object
