@@ -6,7 +6,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,16 +151,11 @@ class Segmenter:
         return _with_timings(result, {'total': time.perf_counter() - start})
 
     def _ground(self, scene: Scene, analysis: Analysis, parsed: float) -> Segmentation:
-        with self._lock, self._threads():
+        from ris_ros.models.device import threads
+        with self._lock, threads(self._sentence_threads):
             grounding = self.method.ground(scene, analysis)
         return decide(scene, grounding, analysis.command, self.method.settings,
                       {'parse': parsed, **grounding.timings})
-
-    def _threads(self) -> AbstractContextManager[None]:
-        if not self._sentence_threads:
-            return nullcontext()
-        from ris_ros.models.device import threads
-        return threads(self._sentence_threads)
 
 
 def check_image(rgb: np.ndarray) -> None:
