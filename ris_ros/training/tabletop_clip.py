@@ -202,6 +202,12 @@ class ClipTrainer:
             x = fused
         return vit.head(self.visual, x[:, 0])
 
+    def encode(self, kind: str, local: torch.Tensor, context: torch.Tensor,
+               tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Encode `region_inputs` as the kind of view wants, 'local' or 'hybrid'; (n, D)."""
+        return (self.plain(local, index) if kind == 'local'
+                else self.hybrid(local, context, tokens, index))
+
     def _pictures(self, patches: np.ndarray) -> torch.Tensor:
         whole = from_patches(patches)[:, None]      # one "patch" as large as the picture
         return self.normalised(whole, True)[:, 0].permute(0, 3, 1, 2).contiguous()
@@ -240,8 +246,7 @@ class ClipTrainer:
                 scenes, masks, names = self.views.regions(count[kind])
                 local, context, tokens, index = self.region_inputs(
                     scenes, masks, kept['region'], True)
-                features.append(self.plain(local, index) if kind == 'local'
-                                else self.hybrid(local, context, tokens, index))
+                features.append(self.encode(kind, local, context, tokens, index))
                 shown += names
             images, names = self.views.crops(count['crop'])
             features.append(self._sparse(images, kept['crop']))
@@ -282,8 +287,7 @@ class ClipTrainer:
         local, context, tokens, index = self.region_inputs(scenes, masks, GRID * GRID, False)
         for name in ('local', 'hybrid'):
             parts = [slice(i, i + 40) for i in range(0, len(things), 40)]
-            f = torch.cat([self.plain(local[p], index[p]) if name == 'local' else
-                           self.hybrid(local[p], context[p], tokens[p], index[p])
+            f = torch.cat([self.encode(name, local[p], context[p], tokens[p], index[p])
                            for p in parts])
             best = (F.normalize(f, dim=-1) @ text.T).argmax(1).cpu().numpy()
             report[f'{name}_kind'] = float(np.mean(best // len(colours) == truth // len(colours)))
@@ -292,7 +296,6 @@ class ClipTrainer:
         report.update(self._whole_first(views))
         self.views, self.rng = own, state
         return {k: round(v, 3) for k, v in report.items()}
-
 
     def _whole_first(self, views: Views, number: int = 80) -> dict[str, float]:
         """Return how often an object's own words prefer its mask to a spoiled proposal of it."""
@@ -309,8 +312,7 @@ class ClipTrainer:
         local, context, tokens, index = self.region_inputs(scenes, masks, GRID * GRID, False)
         report = {}
         for name in ('local', 'hybrid'):
-            f = (self.plain(local, index) if name == 'local'
-                 else self.hybrid(local, context, tokens, index))
+            f = self.encode(name, local, context, tokens, index)
             spoiled, whole = ((F.normalize(half, dim=-1) * text).sum(1) for half in f.chunk(2))
             report[f'{name}_whole_first'] = float((whole > spoiled).float().mean())
         return report

@@ -3,23 +3,27 @@ What the small SAM really proposes on training scenes, so that the small CLIP me
 
 A proposal is a part of an object, two objects in one, or a piece of the table far more often
 than a mask of the simulator with its border moved a little.  Proposals are made once for a
-number of scenes and kept in one file, named after the SAM that made them.
+number of scenes and kept in one file, named after the SAM and the settings that made them.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ris_ros.models.options import ProposalSettings
+from ris_ros.models.proposals import SamProposer
 from ris_ros.models.weights import sha256_of
 from ris_ros.profiles import PROFILES, Networks
 from ris_ros.training.tabletop_data import SceneStore
 
-GOOD, BAD, FREE = 0.75, 0.60, 0.05    # IoU with the best object: from, below, below
+GOOD, BAD = 0.75, 0.60    # IoU with the best object: from here on, below
+FREE = 0.05               # part of the mask on one object, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +48,17 @@ class KnownProposals:
         flat = np.unpackbits(self.packed[index], count=self.size * self.size)
         return flat.reshape(self.size, self.size).astype(bool)
 
-    @property
+    @cached_property
     def good(self) -> np.ndarray:
         """Indices of masks that show one object, nearly all of it."""
         return np.flatnonzero(self.iou >= GOOD)
 
-    @property
+    @cached_property
     def bad(self) -> np.ndarray:
         """Indices of masks that show objects, but none as a whole and alone."""
         return np.flatnonzero((self.iou < BAD) & (self.of > FREE))
 
-    @property
+    @cached_property
     def free(self) -> np.ndarray:
         """Indices of masks of the table."""
         return np.flatnonzero(self.of <= FREE)
@@ -68,11 +72,16 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
     weights: folder with tabletop_sam, None for the shipped one.  cache: folder for the file.
     """
     networks = Networks(PROFILES['tabletop'], device, 'fp32', weights)
-    made_by = sha256_of(networks.store.verify('tabletop_sam'))[:12]
+    known = {f.name for f in fields(ProposalSettings)}
+    # Spoiled masks are wanted here, so that none goes for a better one it shares much with.
+    settings = ProposalSettings(**{**PROFILES['tabletop'].overrides('', known),
+                                   'overlap_nms_thresh': 1.0})
+    sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings}'
+    made_by = hashlib.sha256(sources.encode()).hexdigest()[:12]
     first = store.scenes[0]['seed']
     path = cache / f'proposals_{made_by}_{first}_{scenes}_{size}.npz'
     if not path.exists():
-        found = _propose(networks, store, min(scenes, len(store)), size)
+        found = _propose(networks.proposer(settings), store, min(scenes, len(store)), size)
         temporary = path.with_suffix(f'.{os.getpid()}.tmp')
         with temporary.open('wb') as stream:
             np.savez_compressed(stream, allow_pickle=False, **found)
@@ -82,11 +91,9 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
                                        if f.name != 'size'})
 
 
-def _propose(networks: Networks, store: SceneStore, scenes: int, size: int
+def _propose(proposer: SamProposer, store: SceneStore, scenes: int, size: int
              ) -> dict[str, np.ndarray]:
     from tqdm import tqdm
-    known = {f.name for f in fields(ProposalSettings)}
-    proposer = networks.proposer(ProposalSettings(**PROFILES['tabletop'].overrides('', known)))
     packed, scene, instance, iou, of = [], [], [], [], []
     for s in tqdm(range(scenes), desc='proposing', unit='scene'):
         masks = proposer.propose(np.ascontiguousarray(store.color(s))).masks.cpu().numpy()

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import os
@@ -152,6 +153,15 @@ def test_orthogonalised_matrices_keep_their_directions():
         (left @ right).flatten(1), nearest.flatten(1)) > 0.999).all()
     torch.testing.assert_close(muon.orthogonalised(x.transpose(1, 2)),
                                muon.orthogonalised(x).transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('shape', ['good', 'bad', 'free'])
+def test_views_do_without_one_sort_of_proposals(store, found, shape):
+    iou, of = {'good': (0.5, 0.5), 'bad': (0.9, 0.9), 'free': (0.7, 0.5)}[shape]
+    lacking = dataclasses.replace(found, iou=np.full_like(found.iou, iou),
+                                  of=np.full_like(found.of, of))
+    assert not len(getattr(lacking, shape))
+    assert len(tabletop_views.Views(store, np.random.default_rng(0), lacking).regions(60)[2]) == 60
 
 
 def test_both_optimisers_step_and_resume(tmp_path):
