@@ -1,9 +1,15 @@
 """
-Fill the README's demo and speed figures from docs/figures/*.json; no number is typed by hand.
+Fill the README's figures from docs/figures and docs/ablations; no number is typed by hand.
 
     scripts/demo --headless --json docs/figures/demo.json
     ris bench hybridgl --json docs/figures/bench_hybridgl.json
     ris bench language --json docs/figures/bench_language.json
+    python benchmarks/hybridgl_order.py tabletop --json docs/figures/order_hybridgl.json
+    python benchmarks/hybridgl_order.py paper --json docs/figures/order_hybridgl_paper.json
+    python benchmarks/tas_order.py tabletop --json docs/figures/order_tas.json
+    python benchmarks/tas_order.py paper --json docs/figures/order_tas_paper.json
+    python benchmarks/iterprime_order.py --json docs/figures/order_iterprime.json
+    scripts/ablations
     python -m ris_ros.evaluation.figures
 """
 from __future__ import annotations
@@ -15,11 +21,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ris_ros.evaluation.ablation_effects import Verdict, verdicts
+from ris_ros.evaluation.ablation_rows import GROUPS
+from ris_ros.evaluation.ablations import FOLDER as ABLATIONS
 from ris_ros.evaluation.leaderboard import fill
 from ris_ros.types import BadInputError
 
 FOLDER = Path('docs/figures')
-MARKS = {name: (f'<!-- figures:{name} -->', '<!-- /figures -->') for name in ('demo', 'bench')}
+MARKS = {name: (f'<!-- figures:{name} -->', '<!-- /figures -->')
+         for name in ('demo', 'bench', 'orders', 'effects')}
+SMALL, LARGE = 'tabletop', 'published sizes, random weights'
+ORDERS = (('hybridgl', 'order_hybridgl.json', SMALL),
+          ('hybridgl', 'order_hybridgl_paper.json', LARGE), ('tas', 'order_tas.json', SMALL),
+          ('tas', 'order_tas_paper.json', LARGE), ('iterprime', 'order_iterprime.json', LARGE))
+# Of the published effects those that a reader of the papers asks for first.
+EFFECTS = {'hybridgl': ('relation guidance helps', 'all guidance together helps sentences with a '
+                        'position', 'position guidance helps', 'G2L beats L'),
+           'tas': ('captions (P) help', 'negatives (N) help beside P', 'the rectifier helps'),
+           'iterprime': ('PWEM beats the mean over all', 'IGRS helps')}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -68,8 +87,44 @@ def bench_text(method: Mapping[str, Any], language: Mapping[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def orders_text(folder: Path) -> str:
+    """Return how our order of work compares with the released one, as a Markdown table."""
+    lines = ['| method | networks | sentences | released, s | ours, s | times as fast |',
+             '| --- | --- | ---: | ---: | ---: | ---: |']
+    for method, name, networks in ORDERS:
+        document = _read(folder / name)
+        runs = [part for part in document.values()
+                if isinstance(part, dict) and 'times' in part]
+        lines += [f'| `{method}` | {networks} | {run["sentences"]} | {run["released_s"]:.1f} | '
+                  f'{run["ours_s"]:.1f} | {run["times"]:.1f} |'
+                  for run in sorted(runs, key=lambda run: run['sentences'])]
+    return '\n'.join(lines)
+
+
+def effects_text(folder: Path) -> str:
+    """Return the effects of `EFFECTS` and how many of all are reproduced, in Markdown."""
+    lines = ['| method | the paper says | mIoU without, with | reproduced |',
+             '| --- | --- | ---: | --- |']
+    every: list[Verdict] = []
+    scenes = set()
+    for group in GROUPS:
+        result = _read(folder / f'{group}.json')
+        scenes.add(result['n_images'])
+        found = verdicts(group, result)
+        every += found
+        by_text = {verdict.effect.text: verdict for verdict in found}
+        lines += [f'| `{group}` | {text} ({v.effect.source}) | {100 * v.worse:.1f}, '
+                  f'{100 * v.better:.1f} | {v.reproduced} |'
+                  for text in EFFECTS.get(group, ()) for v in [by_text[text]]]
+    count = sum(verdict.reproduced == 'yes' for verdict in every)
+    return '\n'.join([
+        f'Of {len(every)} published comparisons {count} show here too '
+        f'({" or ".join(map(str, sorted(scenes)))} scenes; intervals in `docs/ablations.md`); '
+        'the main ones:', '', *lines])
+
+
 def main() -> int:
-    """Fill both places of the README; exit code 2 where a file is missing."""
+    """Fill all places of the README; exit code 2 where a file is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').strip().splitlines()[0])
     parser.add_argument('--root', type=Path, default=Path(), help="the project's folder")
     args = parser.parse_args()
@@ -78,6 +133,8 @@ def main() -> int:
         fill(readme, demo_text(_read(folder / 'demo.json')), MARKS['demo'])
         fill(readme, bench_text(_read(folder / 'bench_hybridgl.json'),
                                 _read(folder / 'bench_language.json')), MARKS['bench'])
+        fill(readme, orders_text(folder), MARKS['orders'])
+        fill(readme, effects_text(args.root / ABLATIONS), MARKS['effects'])
     except BadInputError as error:
         print(f'figures: {error}', file=sys.stderr)
         return 2

@@ -27,6 +27,19 @@ def test_readme_shows_the_measured_speed():
     assert filled(ROOT / 'README.md', figures.MARKS['bench']) == wanted
 
 
+def test_readme_shows_the_measured_orders_of_work():
+    wanted = figures.orders_text(ROOT / figures.FOLDER)
+    assert filled(ROOT / 'README.md', figures.MARKS['orders']) == wanted
+    assert wanted.count('\n') == 1 + sum(2 if 'paper' not in name else 1
+                                         for _, name, _ in figures.ORDERS)
+
+
+def test_readme_shows_the_published_effects():
+    wanted = figures.effects_text(ROOT / figures.ABLATIONS)
+    assert filled(ROOT / 'README.md', figures.MARKS['effects']) == wanted
+    assert all(text in wanted for texts in figures.EFFECTS.values() for text in texts)
+
+
 def test_marks_with_the_same_end_are_filled_apart(tmp_path):
     page = tmp_path / 'README.md'
     demo, bench = figures.MARKS['demo'], figures.MARKS['bench']
