@@ -31,13 +31,14 @@ from stages import Stages, format_table
 from torch.nn import functional
 
 from ris_ros.language.analyser import _analyse, analyse
-from ris_ros.language.hybridgl import text_plan
 from ris_ros.language.pipelines import load_pipeline
-from ris_ros.methods import hybridgl as module
-from ris_ros.methods.hybridgl import HybridGL
-from ris_ros.methods.hybridgl_scores import RELEASED_B, RELEASED_B_DEFAULT
-from ris_ros.methods.settings import HybridGLSettings
-from ris_ros.models import gem, hybrid, proposals, sampling, vit
+from ris_ros.methods.hybridgl import method as module
+from ris_ros.methods.hybridgl.method import HybridGL
+from ris_ros.methods.hybridgl.scores import RELEASED_B, RELEASED_B_DEFAULT
+from ris_ros.methods.hybridgl.settings import HybridGLSettings
+from ris_ros.methods.hybridgl.text import text_plan
+from ris_ros.models import gem, proposals, sampling, vit
+from ris_ros.models import region_streams as hybrid
 from ris_ros.models.clip import PUBLISHED, ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
 from ris_ros.settings import describe, from_mapping

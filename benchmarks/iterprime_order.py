@@ -24,10 +24,10 @@ import torch
 
 from ris_ros.language import Analysis, analyse
 from ris_ros.language.analyser import _analyse
-from ris_ros.language.iterprime import text_plan
-from ris_ros.methods import iterprime_maps as maps
-from ris_ros.methods.iterprime import IteRPrimE
-from ris_ros.methods.settings import IterPrimeSettings
+from ris_ros.methods.iterprime import maps
+from ris_ros.methods.iterprime.method import IteRPrimE
+from ris_ros.methods.iterprime.settings import IterPrimeSettings
+from ris_ros.methods.iterprime.text import text_plan
 from ris_ros.models.albef import Albef, AlbefConfig
 from ris_ros.models.matcher import PROMPT, Matcher
 from ris_ros.models.proposals import boxes_of

@@ -38,7 +38,12 @@ from torch.nn import functional
 
 from ris_ros.language.analyser import _analyse, analyse
 from ris_ros.language.pipelines import load_pipeline
-from ris_ros.language.tas import (
+from ris_ros.language.wordnet import open_wordnet
+from ris_ros.methods.tas import method as module
+from ris_ros.methods.tas import scores as scoring
+from ris_ros.methods.tas.method import TAS
+from ris_ros.methods.tas.settings import TASSettings
+from ris_ros.methods.tas.text import (
     distractors,
     first_noun,
     head_chunk,
@@ -46,11 +51,6 @@ from ris_ros.language.tas import (
     synonym_test,
     text_plan,
 )
-from ris_ros.language.wordnet import open_wordnet
-from ris_ros.methods import tas as module
-from ris_ros.methods import tas_scores as scoring
-from ris_ros.methods.settings import TASSettings
-from ris_ros.methods.tas import TAS
 from ris_ros.models import proposals, vit
 from ris_ros.models.captioner import share_pictures
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD, PUBLISHED, ClipModel, build_clip

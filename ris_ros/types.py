@@ -133,12 +133,60 @@ class Camera:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """All that depends on the image alone, made by `method.prepare`.
+class View:
+    """One look of the camera, all that a method may know of the world.
 
-    image: (H, W, 3) uint8 RGB.  masks: (N, H, W) bool mask proposals, N may be 0.
-    boxes: (N, 4) float32 x, y, width, height.  areas: (N,) int64 pixels.
-    proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
+    rgb: (H, W, 3) uint8.  depth: (H, W) float32 metres registered to `rgb`, NaN where nothing
+    was measured, or None.  camera: the pinhole camera of `rgb`, or None.  A method that has no
+    use for depth ignores it.
+    """
+
+    rgb: np.ndarray
+    depth: np.ndarray | None = None
+    camera: Camera | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.rgb.shape[0]), int(self.rgb.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Masks that an answer chooses among, with what is counted on them once.
+
+    masks: (N, H, W) bool, N may be 0.  boxes: (N, 4) float32 x, y, width, height.
+    areas: (N,) int64 pixels.
+    """
+
+    masks: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of masks."""
+        return len(self.masks)
+
+    @classmethod
+    def of(cls, masks: np.ndarray) -> Regions:
+        """Return the regions of (N, H, W) bool masks; an empty mask has the box 0, 0, 0, 0."""
+        rows: np.ndarray = np.any(masks, axis=2)
+        columns: np.ndarray = np.any(masks, axis=1)
+        top, left = rows.argmax(axis=1), columns.argmax(axis=1)
+        bottom = rows.shape[1] - rows[:, ::-1].argmax(axis=1)
+        right = columns.shape[1] - columns[:, ::-1].argmax(axis=1)
+        boxes = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.float32)
+        boxes[~rows.any(axis=1)] = 0
+        return cls(masks, boxes, masks.sum(axis=(1, 2), dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All that depends on the view alone, made by `method.prepare`.
+
+    image: (H, W, 3) uint8 RGB.  masks: (N, H, W) bool mask proposals, N may be 0 (a method that
+    brings its own masks has none).  boxes: (N, 4) float32 x, y, width, height.  areas: (N,)
+    int64 pixels.  proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
     cache: what the method keeps for its `ground` (tensors on its own device).
     timings: seconds per stage.
     """
@@ -152,15 +200,23 @@ class Scene:
     cache: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def regions(self) -> Regions:
+        """The mask proposals."""
+        return Regions(self.masks, self.boxes, self.areas)
+
 
 @dataclass(frozen=True, eq=False)
 class Grounding:
     """Answer of `method.ground` for one expression.
 
-    scores: (N,) float32, the method's final score per proposal (-inf: not a candidate).
-    order: (K,) int64, proposal indices from best to worst, candidates only.
+    It ranks N masks: the scene's proposals, or masks of its own (`own`), made for this sentence
+    by a method that chooses among none.  Whoever reads masks reads them from `regions(scene)`.
+    scores: (N,) float32, the method's final score per mask (-inf: not a candidate).
+    order: (K,) int64, indices from best to worst, candidates only.
     probabilities: (N,) float32 in [0, 1], comparable between scenes: used for the score,
     the margin and the no-match decision.  heatmap: (H, W) float32 in [0, 1] or None.
+    notes: what the user must be told of this answer, a sentence each (a text that was cut).
     """
 
     scores: np.ndarray
@@ -169,6 +225,12 @@ class Grounding:
     heatmap: np.ndarray | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    own: Regions | None = None
+    notes: tuple[str, ...] = ()
+
+    def regions(self, scene: Scene) -> Regions:
+        """Return the masks that the numbers speak of."""
+        return scene.regions if self.own is None else self.own
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ import importlib
 
 # target -> (module, help).  A module offers add_arguments(parser) and run(args) -> int.
 TARGETS = {
-    'tabletop': ('ris_ros.training.tabletop', 'the networks of the tabletop profile'),
-    'language': ('ris_ros.training.language', 'the spaCy pipeline that ships with the package'),
+    'tabletop': ('ris_ros.training.tabletop.command', 'the networks of the tabletop profile'),
+    'language': ('ris_ros.training.language.command',
+                 'the spaCy pipeline that ships with the package'),
 }
 
 

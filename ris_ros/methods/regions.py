@@ -13,7 +13,7 @@ from ris_ros.types import Grounding, Scene
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ris_ros.methods.settings import DecisionSettings
+    from ris_ros.methods.options import DecisionSettings
 
 # Proposals whose masks as float32 stay below this are kept ready for products, in values.
 READY_VALUES = 1 << 26

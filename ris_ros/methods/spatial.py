@@ -1,6 +1,6 @@
 """Where things are: relation functions on boxes and position priors on the image; numpy only.
 
-Boxes are (N, 4) x, y, width, height.  Flags are those of `ris_ros.language.hybridgl`, and of
+Boxes are (N, 4) x, y, width, height.  Flags are those of `ris_ros.methods.hybridgl.text`, and of
 ours: 'near' (next to) and 'between'.
 """
 from __future__ import annotations

@@ -15,9 +15,9 @@ from ris_ros.geometry import (
     depth_to_metres,
     target_geometry,
 )
-from ris_ros.nodes.frames import Frame
 from ris_ros.nodes.messages import camera_from_info, image_to_array
 from ris_ros.nodes.parameters import NodeParameters
+from ris_ros.service.frames import Frame
 from ris_ros.types import BadInputError, Outcome, Segmentation
 
 

@@ -11,7 +11,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
-from ris_ros.nodes.commands import Ending, Record
 from ris_ros.nodes.measuring import Measurement
 from ris_ros.nodes.messages import (
     array_to_image,
@@ -22,8 +21,9 @@ from ris_ros.nodes.messages import (
     pose_message,
 )
 from ris_ros.nodes.parameters import NodeParameters
-from ris_ros.nodes.worker import Reply
 from ris_ros.overlay import draw_overlay
+from ris_ros.service.commands import Ending, Record
+from ris_ros.service.worker import Reply
 from ris_ros.types import Candidate, Outcome, Segmentation
 
 MASK_OUTCOMES = (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS)

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ris_ros.geometry import ORIENTATIONS, TARGET_POINTS, GeometrySettings
-from ris_ros.nodes.commands import BUSY_POLICIES
+from ris_ros.service.commands import BUSY_POLICIES
 from ris_ros.settings import FieldInfo, Scalar, check, describe, from_mapping, option
 from ris_ros.types import BadInputError
 

@@ -25,8 +25,6 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from ris_ros.nodes import parameters as ros_parameters
-from ris_ros.nodes.commands import CommandBoard, Ending, Record, State
-from ris_ros.nodes.frames import Frame, FrameStore
 from ris_ros.nodes.measuring import Measurement, measure
 from ris_ros.nodes.messages import (
     diagnostic_array,
@@ -36,15 +34,17 @@ from ris_ros.nodes.messages import (
 )
 from ris_ros.nodes.outputs import Outputs, result_details, result_message
 from ris_ros.nodes.parameters import NodeParameters
-from ris_ros.nodes.segmenters import SegmenterFactory, method_defaults, profile_segmenter
 from ris_ros.nodes.spinning import (
     StopRequest,
     leave_at_once,
     spin_until_shutdown,
     start_ros,
 )
-from ris_ros.nodes.waiting import choose_frame, no_frame
-from ris_ros.nodes.worker import Job, Reply, Worker
+from ris_ros.service.commands import CommandBoard, Ending, Record, State
+from ris_ros.service.frames import Frame, FrameStore
+from ris_ros.service.segmenters import SegmenterFactory, method_defaults, profile_segmenter
+from ris_ros.service.waiting import choose_frame, no_frame
+from ris_ros.service.worker import Job, Reply, Worker
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
 # Sensor data, deep enough that a busy machine does not cost images; only the newest count.

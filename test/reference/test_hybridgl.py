@@ -9,14 +9,14 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('open_clip')
 pytest.importorskip('spacy')
 
-import reference  # noqa: E402
+import reference
 
-from ris_ros.language.docs import doc_from_rows  # noqa: E402
-from ris_ros.language.hybridgl import text_plan  # noqa: E402
-from ris_ros.methods.hybridgl import HybridGL, TextFeatures  # noqa: E402
-from ris_ros.methods.settings import HybridGLSettings  # noqa: E402
-from ris_ros.models.clip import ClipModel, build_clip  # noqa: E402
-from ris_ros.models.proposals import boxes_of  # noqa: E402
+from ris_ros.language.docs import doc_from_rows
+from ris_ros.methods.hybridgl.method import HybridGL, TextFeatures
+from ris_ros.methods.hybridgl.settings import HybridGLSettings
+from ris_ros.methods.hybridgl.text import text_plan
+from ris_ros.models.clip import ClipModel, build_clip
+from ris_ros.models.proposals import boxes_of
 
 CONFIG, ARRAYS = reference.load('hybridgl')
 CASES = range(len(CONFIG['cases']))

@@ -8,15 +8,15 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('spacy')
 
-import reference  # noqa: E402
+import reference
 
-from ris_ros.language import iterprime as language  # noqa: E402
-from ris_ros.methods.iterprime import IteRPrimE  # noqa: E402
-from ris_ros.methods.settings import IterPrimeSettings  # noqa: E402
-from ris_ros.models.albef import AlbefConfig, load_albef  # noqa: E402
-from ris_ros.models.matcher import Matcher  # noqa: E402
-from ris_ros.models.proposals import boxes_of  # noqa: E402
-from ris_ros.models.wordpiece import WordPiece  # noqa: E402
+from ris_ros.methods.iterprime import text as language
+from ris_ros.methods.iterprime.method import IteRPrimE
+from ris_ros.methods.iterprime.settings import IterPrimeSettings
+from ris_ros.models.albef import AlbefConfig, load_albef
+from ris_ros.models.matcher import Matcher
+from ris_ros.models.proposals import boxes_of
+from ris_ros.models.wordpiece import WordPiece
 
 CONFIG, ARRAYS = reference.load('iterprime')
 CASES = CONFIG['cases']

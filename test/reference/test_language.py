@@ -8,10 +8,12 @@ import pytest
 
 pytest.importorskip('spacy')
 
-from ris_ros.language import analyse, iterprime, tas, wordnet
+from ris_ros.language import analyse, wordnet
 from ris_ros.language.docs import doc_from_rows
-from ris_ros.language.hybridgl import text_plan
 from ris_ros.language.pipelines import load_pipeline
+from ris_ros.methods.hybridgl.text import text_plan
+from ris_ros.methods.iterprime import text as iterprime
+from ris_ros.methods.tas import text as tas
 
 ROOT = Path(os.environ.get('RIS_REFERENCE_DIR', Path(__file__).parent / 'vectors'))
 

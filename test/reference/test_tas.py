@@ -9,14 +9,14 @@ pytest.importorskip('open_clip')
 pytest.importorskip('spacy')
 pytest.importorskip('cv2')
 
-import reference  # noqa: E402
+import reference
 
-from ris_ros.language.docs import doc_from_rows  # noqa: E402
-from ris_ros.language.tas import text_plan  # noqa: E402
-from ris_ros.methods.settings import TASSettings  # noqa: E402
-from ris_ros.methods.tas import TAS, Description  # noqa: E402
-from ris_ros.models.clip import ClipModel, build_clip  # noqa: E402
-from ris_ros.models.proposals import boxes_of  # noqa: E402
+from ris_ros.language.docs import doc_from_rows
+from ris_ros.methods.tas.method import TAS, Description
+from ris_ros.methods.tas.settings import TASSettings
+from ris_ros.methods.tas.text import text_plan
+from ris_ros.models.clip import ClipModel, build_clip
+from ris_ros.models.proposals import boxes_of
 
 CONFIG, ARRAYS = reference.load('tas')
 CASES = range(len(CONFIG['cases']))

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from ris_ros.nodes import demo
+from ris_ros.demo import run as demo
 
 FIXTURE = Path(__file__).parent / 'fixture_node.py'
 

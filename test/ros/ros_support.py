@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header, String
 
-from ris_ros.nodes.environment import private_environment, spare_domain_id
+from ris_ros.demo.environment import private_environment, spare_domain_id
 from ris_ros.nodes.messages import array_to_image, camera_to_info, status_values
 from ris_ros.types import Camera
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ris_ros.language import Analysis
+from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.registry import BUILT_IN, EVALUATION_ONLY, find_method, methods
-from ris_ros.methods.settings import HybridGLSettings
 from ris_ros.segmenter import Segmenter, method_settings
 from ris_ros.settings import load_yaml, to_yaml
 from ris_ros.types import BadInputError, Command, Grounding, Outcome, Scene, Target

@@ -1,0 +1,1 @@
+"""IteRPrimE (AAAI 2025): where an image-text matcher looks, refined."""

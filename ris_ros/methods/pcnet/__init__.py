@@ -1,0 +1,1 @@
+"""PCNet (NeurIPS 2024): learned from image-text pairs alone."""

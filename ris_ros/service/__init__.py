@@ -1,0 +1,1 @@
+"""What the node does without ROS: commands, frames, the worker that owns the models."""

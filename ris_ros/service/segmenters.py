@@ -1,0 +1,38 @@
+"""How the node comes by its segmenter and by the settings of the chosen method."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ris_ros.nodes.parameters import NodeParameters
+from ris_ros.service.worker import SegmenterLike
+from ris_ros.settings import describe, from_mapping
+
+SegmenterFactory = Callable[[NodeParameters, Mapping[str, Any] | None], SegmenterLike]
+
+
+def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | None
+                      ) -> SegmenterLike:
+    """Build the Segmenter that the parameters ask for.
+
+    Raises BadInputError for an unknown profile, method, device or setting, WeightsError for
+    missing or corrupted weights, MissingDependencyError for an absent library.
+    """
+    from ris_ros.segmenter import Segmenter
+    return Segmenter.from_profile(
+        parameters.profile, method=parameters.method, device=parameters.device,
+        precision=parameters.precision, model_dir=parameters.model_dir or None,
+        settings=settings)
+
+
+def method_defaults(method: str, profile: str) -> tuple[type, Any]:
+    """Return a method's settings dataclass and its settings under a profile.
+
+    Raises BadInputError for an unknown method or profile.
+    """
+    from ris_ros.profiles import get_profile
+    from ris_ros.segmenter import method_settings
+    settings_class = method_settings(method)
+    known = {info.name for info in describe(settings_class)}
+    return settings_class, from_mapping(settings_class,
+                                        get_profile(profile).overrides(method, known))

@@ -1,0 +1,1 @@
+"""What fills the README and docs: ablation rows, leaderboard, figures."""

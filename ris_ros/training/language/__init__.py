@@ -1,0 +1,1 @@
+"""The small parser and how it is trained."""

@@ -1,0 +1,1 @@
+"""The small networks of the tabletop profile and how they are trained."""

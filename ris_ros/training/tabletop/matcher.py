@@ -1,0 +1,257 @@
+"""
+Train the small image-text matcher of the tabletop profile, which IteRPrimE looks through.
+
+The network is `models.albef` in small.  Its task is image-text matching over many statements
+per picture, true and false (`tabletop_statements`), so that the tower runs once per picture.
+Three further losses use the masks that the simulator knows, and nothing of them is kept:
+
+- names: patches of the tower's output tell kind, colour and size of what they show;
+- words: in the first fusion layer a phrase looks at all that it fits by itself, in the Grad-CAM
+  layer the target's phrase and [CLS] look at the object meant (cross-attention, mean of heads);
+- map: Grad-CAM's own map of a true statement, weighted by IteRPrimE's rules without the local
+  term, falls on the object meant.  It is a gradient, so this loss is differentiated twice.
+
+So the matcher was shown where things are, unlike the paper's ALBEF, and it knows the simulated
+tabletop only.  To fit one CPU core most steps keep the patches with objects and a random part
+of the table; a kept patch of the table counts in every attention for those left out.
+"""
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ris_ros.models.albef import Albef, AlbefConfig
+from ris_ros.models.clip import CLIP_MEAN, CLIP_STD
+from ris_ros.models.wordpiece import WordPiece
+from ris_ros.simulation.catalogue import COLOURS, KINDS
+from ris_ros.training.engine.loop import Budget, pick_device, train
+from ris_ros.training.engine.muon import MuonAdamW
+from ris_ros.training.engine.package import write_network
+from ris_ros.training.tabletop.matcher_data import IGNORE, Batch, Batches, Pictures
+from ris_ros.training.tabletop.matcher_report import report_on
+from ris_ros.training.tabletop.matcher_start import SHIPPED, start_from_clip
+from ris_ros.training.tabletop.shards import SceneStore
+from ris_ros.training.tabletop.statements import matcher_vocabulary
+
+SCENES, STATEMENTS, KEPT = 4, 10, 128
+ALL_PATCHES_FROM, ALL_PATCHES_ODDS = 0.85, 0.25   # part of the late steps that keep every patch
+MAP_FROM = 0.08          # part of the budget before Grad-CAM's own map is trained
+BASE_RATE = 1e-3
+WEIGHTS = {'match': 1.0, 'names': 1.0, 'known': 0.3, 'meant': 0.5, 'map': 0.5}
+VALIDATION_SCENES = 30
+
+
+def tabletop_matcher_config() -> dict[str, Any]:
+    """Return the configuration as `Networks.matcher` reads it, vocabulary included."""
+    words = matcher_vocabulary()
+    return {'image_size': 320, 'patch': 16, 'vision_width': 128, 'vision_depth': 6,
+            'vision_heads': 4, 'text_width': 128, 'text_layers': 6, 'fusion_layer': 2,
+            'heads': 4, 'intermediate': 384, 'vocab': len(words), 'positions': 64,
+            'text_eps': 1e-6, 'vocabulary': words}
+
+
+def grad_cam_layer(config: AlbefConfig) -> int:
+    """Return the layer that IteRPrimE watches: the last in which all words look."""
+    return config.text_layers - 2
+
+
+class MatcherTrainee(nn.Module):
+    """The network with the heads that only training uses."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Build the network of `tabletop_matcher_config`."""
+        super().__init__()
+        sizes = {k: v for k, v in config.items() if k != 'vocabulary'}
+        self.albef = Albef(AlbefConfig.from_dict(sizes))
+        width = self.albef.config.vision_width
+        self.names = nn.Linear(width, len(KINDS) + 1 + len(COLOURS) + 2)
+
+    def tower(self, patches: Tensor, index: Tensor, bias: Tensor) -> Tensor:
+        """
+        Encode kept patches, CLS first: (B, 1 + K, width).
+
+        patches: (B, K, 3, p, p) normalised.  index: (B, K) places.  bias: (B, 1 + K), the
+        logarithm of how many tokens each stands for.
+        """
+        tower: Any = self.albef.visual_encoder
+        project = tower.patch_embed.proj
+        x = F.linear(patches.flatten(2), project.weight.flatten(1), project.bias)
+        x = x + tower.pos_embed[0, 1:][index]
+        cls = (tower.cls_token[0] + tower.pos_embed[0, :1]).expand(len(x), 1, -1)
+        x = torch.cat([cls, x], dim=1)
+        for block in tower.blocks:
+            q, k, v = (_heads(part, block.attn.heads)
+                       for part in block.attn.qkv(block.norm1(x)).chunk(3, dim=-1))
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None, :])
+            x = x + block.attn.proj(mixed.transpose(1, 2).flatten(2))
+            x = x + block.mlp(block.norm2(x))
+        return tower.norm(x)
+
+    def match(self, image: Tensor, ids: Tensor, valid: Tensor, bias: Tensor
+              ) -> tuple[Tensor, list[Tensor]]:
+        """
+        Return matching logits (B, C, 2) and each fusion layer's weights (B, heads, C, T, 1 + K).
+
+        image: (B, 1 + K, width).  ids, valid: (B, C, T).  The last layer's weights are those of
+        [CLS] alone, T = 1.  Attention is written out, since Grad-CAM's loss differentiates it
+        twice.
+        """
+        albef, (b, c, _) = self.albef, ids.shape
+        first, last = albef.config.fusion_layer, albef.config.text_layers - 1
+        flat = valid.flatten(0, 1)
+        x = albef.text_encoder.embed(ids.flatten(0, 1))
+        maps = []
+        for i, layer in enumerate(albef.layers):
+            x = _read(layer, x, flat, first_only=i == last)
+            if i >= first:
+                own = layer.crossattention
+                keys, values = own.keys(image)
+                query = own.query(x.view(b, c * x.shape[1], -1))
+                scores = query @ keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
+                weights = (scores + bias[:, None, None, :]).softmax(dim=-1)
+                mixed = (weights @ values).transpose(1, 2).reshape(b * c, x.shape[1], -1)
+                x = own.output(mixed, x)
+                maps.append(weights)
+            x = layer.feed_forward(x)
+        logits = albef.itm_head(x[:, 0]).view(b, c, 2)
+        return logits, maps
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _read(layer: Any, x: Tensor, valid: Tensor, first_only: bool) -> Tensor:
+    own = layer.attention
+    keys = own.keys(x)
+    query = x[:, :1] if first_only else x
+    mixed = own.weights(query, keys, valid) @ keys[1]
+    return own.output(mixed.transpose(1, 2).flatten(2), query)
+
+
+def _falls_on(where: Tensor, wanted: Tensor) -> Tensor:
+    """Return the cross-entropy of distributions `where` (..., K), rows with none left out."""
+    rows = wanted.sum(-1) > 0.5
+    if not bool(rows.any()):
+        return where.sum() * 0
+    return -(wanted[rows] * (where[rows] + 1e-6).log()).sum(-1).mean()
+
+
+def first_map(weights: Tensor, gradient: Tensor, words: Tensor, primary: Tensor) -> Tensor:
+    """
+    Return IteRPrimE's map of the first look without its local term (mode 3), (B, C, K).
+
+    weights, gradient: (B, heads, C, T, K).  words, primary: (B, C, T) bool.  [CLS] counts once,
+    an effective word once, the primary word as often as there are effective words.
+    """
+    cam = (weights * gradient.clamp(min=0)).mean(1)
+    count = words.float()
+    count = count + primary * count.sum(-1, keepdim=True)
+    count[..., 0] += 1
+    return (cam * count[..., None]).sum(2)
+
+
+class MatcherTrainer:
+    """One training step: draw a batch, run tower and fusion layers, add up the losses."""
+
+    def __init__(self, trainee: MatcherTrainee, batches: Batches, device: torch.device) -> None:
+        """Keep the parts; the trainee is trained in place."""
+        self.trainee, self.batches, self.device = trainee, batches, device
+        self.config = trainee.albef.config
+        self._mean = torch.tensor(CLIP_MEAN, device=device).view(3, 1, 1)
+        self._std = torch.tensor(CLIP_STD, device=device).view(3, 1, 1)
+        self.parts: dict[str, float] = {}
+
+    def normalised(self, patches: np.ndarray) -> Tensor:
+        """(B, K, p * p * 3) uint8 to normalised (B, K, 3, p, p), its colours changed a little."""
+        side = self.config.patch
+        x = torch.from_numpy(patches).to(self.device).view(*patches.shape[:2], side, side, 3)
+        x = x.permute(0, 1, 4, 2, 3).float() / 255
+        gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, 1, device=self.device)
+        gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 3, 1, 1, device=self.device))
+        return ((x * gain).clamp(0, 1) - self._mean) / self._std
+
+    def loss(self, fraction: float) -> Tensor:
+        """Draw a batch and return its loss."""
+        scenes, kept = SCENES, KEPT
+        places = self.config.grid**2
+        if fraction > ALL_PATCHES_FROM and self.batches.rng.random() < ALL_PATCHES_ODDS:
+            scenes, kept = max(1, SCENES // 2), places
+        batch = self.batches.draw(scenes, STATEMENTS, min(kept, places))
+        losses = self.losses(batch, with_map=fraction > MAP_FROM)
+        for name, value in losses.items():
+            self.parts[name] = 0.95 * self.parts.get(name, value.item()) + 0.05 * value.item()
+        return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
+
+    def losses(self, batch: Batch, with_map: bool = True) -> dict[str, Tensor]:
+        """Return the losses of a batch by name, see WEIGHTS."""
+        def put(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(self.device)
+
+        bias = F.pad(put(batch.weight).log(), (1, 0))
+        image = self.trainee.tower(self.normalised(batch.patches), put(batch.index), bias)
+        logits, maps = self.trainee.match(image, put(batch.ids), put(batch.valid), bias)
+        target = put(batch.match)
+        layer = grad_cam_layer(self.config) - self.config.fusion_layer
+        shape = (*batch.ids.shape, -1)
+        early, late = (maps[i].mean(1).view(shape)[..., 1:] for i in (0, layer))
+        known, meant = put(batch.known), put(batch.meant)
+        losses = {'match': F.cross_entropy(logits.flatten(0, 1), target.flatten()),
+                  'names': self._name_loss(image[:, 1:], batch),
+                  'known': _falls_on(early, known), 'meant': _falls_on(late, meant)}
+        if with_map:
+            gradient, = torch.autograd.grad(
+                (logits[..., 1] * target).sum(), maps[layer], create_graph=True)
+            grouped = (*maps[layer].shape[:2], *batch.ids.shape[1:], -1)
+            cam = first_map(maps[layer].view(grouped)[..., 1:], gradient.view(grouped)[..., 1:],
+                            put(batch.words), put(batch.primary))
+            where = cam / (cam.sum(-1, keepdim=True) + 1e-8)
+            losses['map'] = _falls_on(where, meant[:, :, 0])
+        return losses
+
+    def _name_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
+        scores = self.trainee.names(tokens).flatten(0, 1)
+        parts = scores.split([len(KINDS) + 1, len(COLOURS), 2], dim=1)
+        total = scores.new_zeros(())
+        for score, names, weight in zip(parts, (batch.kind, batch.colour, batch.size),
+                                        (1.0, 0.5, 0.25), strict=True):
+            truth = torch.from_numpy(names).to(self.device).flatten()
+            balance = torch.ones(score.shape[1], device=self.device)
+            if score.shape[1] == len(KINDS) + 1:
+                balance[0] = 0.2
+            if bool((truth != IGNORE).any()):
+                total = total + weight * F.cross_entropy(score, truth, balance,
+                                                         ignore_index=IGNORE)
+        return total
+
+
+def train_matcher(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
+                  out: Any) -> None:
+    """Train within the budget and write tabletop_matcher.safetensors and .json."""
+    torch.manual_seed(args.seed + 2)
+    device = pick_device(args.device)
+    config = tabletop_matcher_config()
+    model = MatcherTrainee(config).to(device)
+    source = start_from_clip(model.albef, [out, args.work / 'weights', SHIPPED])
+    print(f'the image tower starts from {source or "nothing"}')
+    tokenizer = WordPiece(config['vocabulary'])
+    sizes = model.albef.config
+    pictures = Pictures(train_store, sizes.image_size, sizes.patch)
+    trainer = MatcherTrainer(model, Batches(pictures, tokenizer, np.random.default_rng(args.seed)),
+                             device)
+    optimiser = MuonAdamW(model, ('.blocks.', '.layer.'), BASE_RATE, weight_decay=0.05)
+
+    def validate() -> dict[str, float]:
+        parts = {f'loss_{k}': round(v, 3) for k, v in trainer.parts.items()}
+        return parts | report_on(model.albef, tokenizer, val_store, VALIDATION_SCENES)
+
+    history = train('matcher', model, optimiser, Budget(args.minutes), args.work / 'matcher.ckpt',
+                    trainer.loss, validate, base_rate=BASE_RATE)
+    last = history[-1] if history else {}
+    write_network(out, 'tabletop_matcher', model.albef.state_dict(), config, last)

@@ -1,0 +1,118 @@
+"""
+What the small SAM really proposes on training scenes, so that the small CLIP meets its faults.
+
+A proposal is a part of an object, two objects in one, or a piece of the table far more often
+than a mask of the simulator with its border moved a little.  Proposals are made once for a
+number of scenes and kept in one file, named after the SAM and the settings that made them.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ris_ros.models.options import ProposalSettings
+from ris_ros.models.proposals import SamProposer
+from ris_ros.models.weights import sha256_of
+from ris_ros.profiles import PROFILES, Networks
+from ris_ros.training.tabletop.shards import SceneStore
+
+GOOD, BAD = 0.75, 0.60    # IoU with the best object: from here on, below
+FREE = 0.05               # part of the mask on one object, at most
+
+
+@dataclass(frozen=True, eq=False)
+class KnownProposals:
+    """
+    Proposals of several scenes with what the simulator knows of each.
+
+    packed (N, S * S / 8) uint8, bits of the masks; scene (N,) int; instance (N,) int, the object
+    with the largest IoU; iou (N,) float, that IoU; of (N,) float, the largest part of the mask
+    that lies on one object.
+    """
+
+    size: int
+    packed: np.ndarray
+    scene: np.ndarray
+    instance: np.ndarray
+    iou: np.ndarray
+    of: np.ndarray
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return one mask, (S, S) bool."""
+        flat = np.unpackbits(self.packed[index], count=self.size * self.size)
+        return flat.reshape(self.size, self.size).astype(bool)
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """Indices of masks that show one object, nearly all of it."""
+        return np.flatnonzero(self.iou >= GOOD)
+
+    @cached_property
+    def bad(self) -> np.ndarray:
+        """Indices of masks that show objects, but none as a whole and alone."""
+        return np.flatnonzero((self.iou < BAD) & (self.of > FREE))
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Indices of masks of the table."""
+        return np.flatnonzero(self.of <= FREE)
+
+
+def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | None, cache: Path,
+                    device: str) -> KnownProposals:
+    """
+    Return the proposals of the first `scenes` scenes at size x size, made once.
+
+    weights: folder with tabletop_sam, None for the shipped one.  cache: folder for the file.
+    """
+    networks = Networks(PROFILES['tabletop'], device, 'fp32', weights)
+    known = {f.name for f in fields(ProposalSettings)}
+    # Spoiled masks are wanted here, so that none goes for a better one it shares much with.
+    settings = ProposalSettings(**{**PROFILES['tabletop'].overrides('', known),
+                                   'overlap_nms_thresh': 1.0})
+    sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings}'
+    made_by = hashlib.sha256(sources.encode()).hexdigest()[:12]
+    first = store.scenes[0]['seed']
+    path = cache / f'proposals_{made_by}_{first}_{scenes}_{size}.npz'
+    if not path.exists():
+        found = _propose(networks.proposer(settings), store, min(scenes, len(store)), size)
+        temporary = path.with_suffix(f'.{os.getpid()}.tmp')
+        with temporary.open('wb') as stream:
+            np.savez_compressed(stream, allow_pickle=False, **found)
+        temporary.rename(path)
+    with np.load(path) as data:
+        return KnownProposals(size, **{f.name: data[f.name] for f in fields(KnownProposals)
+                                       if f.name != 'size'})
+
+
+def _propose(proposer: SamProposer, store: SceneStore, scenes: int, size: int
+             ) -> dict[str, np.ndarray]:
+    from tqdm import tqdm
+    packed, scene, instance, iou, of = [], [], [], [], []
+    for s in tqdm(range(scenes), desc='proposing', unit='scene'):
+        masks = proposer.propose(np.ascontiguousarray(store.color(s))).masks.cpu().numpy()
+        truth = np.asarray(store.instances(s))
+        visible = [t.instance for t in store.by_scene[s]]
+        if not visible or not len(masks):
+            continue
+        objects = np.stack([(truth == i).ravel() for i in visible], 1).astype(np.float32)
+        flat = masks.reshape(len(masks), -1).astype(np.float32)
+        both, area = flat @ objects, flat.sum(1, keepdims=True)
+        overlap = both / (area + objects.sum(0) - both)
+        for row, mask in enumerate(masks):
+            small = cv2.resize(mask.astype(np.uint8), (size, size),
+                               interpolation=cv2.INTER_NEAREST)
+            if small.any():
+                packed.append(np.packbits(small.ravel()))
+                scene.append(s)
+                instance.append(visible[int(overlap[row].argmax())])
+                iou.append(overlap[row].max())
+                of.append(both[row].max() / area[row, 0])
+    return {'packed': np.stack(packed), 'scene': np.array(scene), 'instance': np.array(instance),
+            'iou': np.array(iou, np.float32), 'of': np.array(of, np.float32)}

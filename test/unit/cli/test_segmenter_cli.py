@@ -1,0 +1,172 @@
+"""`ris segment` and `ris methods`: documents, files, exit codes."""
+import json
+
+import numpy as np
+import pytest
+
+pil = pytest.importorskip('PIL.Image')
+
+from ris_ros.cli.files import read_camera, read_depth, read_image
+from ris_ros.cli.main import main
+from ris_ros.overlay import draw_overlay, outline
+from ris_ros.segmenter import Segmenter
+from ris_ros.types import (
+    BadInputError,
+    Camera,
+    Candidate,
+    Command,
+    Outcome,
+    Segmentation,
+    Target,
+)
+
+IMAGE = np.full((60, 80, 3), 200, dtype=np.uint8)
+MASK = np.zeros((60, 80), dtype=bool)
+MASK[20:40, 30:50] = True
+FOUND = Segmentation(MASK, 0.8, 0.5, Outcome.SUCCEEDED_2D, 'found "the mug" with score 0.80',
+                     (Candidate(1, 3, 0.8, MASK, (30.0, 20.0, 20.0, 20.0)),),
+                     command=Command('x', target=Target('the mug')), timings={'total': 0.1})
+CAMERA = {'fx': 100, 'fy': 100, 'cx': 40, 'cy': 30, 'width': 80, 'height': 60}
+
+
+class Fake:
+    answer = FOUND
+
+    def segment(self, rgb, text):
+        assert rgb.shape == IMAGE.shape and text == 'the mug'
+        return self.answer
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    """Picture, depth and camera files; returns a function that runs `ris segment` on them."""
+    asked = {}
+
+    def from_profile(profile, **kwargs):
+        asked.update(kwargs, profile=profile)
+        return Fake()
+    monkeypatch.setattr(Segmenter, 'from_profile', from_profile)
+    pil.fromarray(IMAGE).save(tmp_path / 'image.png')
+    pil.fromarray(np.full((60, 80), 700, np.uint16)).save(tmp_path / 'depth.png')
+    (tmp_path / 'camera.json').write_text(json.dumps(CAMERA))
+
+    def run(*args):
+        return main(['segment', str(tmp_path / 'image.png'), 'the mug',
+                     *(a.replace('@', f'{tmp_path}/') for a in args)])
+    run.asked = asked
+    return run
+
+
+def test_json_is_one_document(scene, capsys, tmp_path):
+    assert scene('--json', '--set', 'alpha=0.5', '-o', '@over.png', '--mask', '@mask.png') == 0
+    out = capsys.readouterr()
+    document = json.loads(out.out)
+    assert out.err == '' and document['outcome'] == 'SUCCEEDED_2D' and document['code'] == 1
+    assert document['box'] == [30, 20, 20, 20] and document['area'] == 400
+    assert document['expression'] == 'the mug' and document['target_point'] is None
+    assert scene.asked['settings'] == {'alpha': 0.5} and scene.asked['profile'] == 'tabletop'
+    mask = np.array(pil.open(tmp_path / 'mask.png'))
+    np.testing.assert_array_equal(mask, MASK * np.uint8(255))
+    assert np.array(pil.open(tmp_path / 'over.png')).shape == IMAGE.shape
+    assert not list(tmp_path.glob('.*')), 'no temporary file is left'
+
+
+def test_with_depth_the_target_point(scene, capsys):
+    assert scene('--json', '--depth', '@depth.png', '--camera-info', '@camera.json') == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document['outcome'] == 'SUCCEEDED' and document['code'] == 0
+    assert document['target_point'] == pytest.approx([0, 0, 0.7], abs=0.01)
+
+
+def test_text_output(scene, capsys):
+    assert scene() == 0
+    assert 'SUCCEEDED_2D: found "the mug"' in capsys.readouterr().out
+
+
+def test_an_invalid_command_is_bad_input(scene, capsys, monkeypatch):
+    monkeypatch.setattr(Fake, 'answer', Segmentation(
+        MASK & False, 0, 0, Outcome.INVALID_COMMAND, 'The command is empty.'))
+    assert scene('--json') == 2
+    out = capsys.readouterr()
+    assert out.out == '' and out.err == 'ris: The command is empty.\n'
+
+
+@pytest.mark.parametrize('args', [
+    ['--depth', '@depth.png'], ['--camera-info', '@camera.json'],
+    ['--depth', '@image.png', '--camera-info', '@camera.json'],
+    ['--depth', '@absent.png', '--camera-info', '@camera.json'],
+    ['--depth', '@depth.png', '--camera-info', '@depth.png'],
+    ['--set', 'alpha=2'], ['--set', 'nothing=2'], ['--method', 'magic'],
+    ['--mask', '@absent/mask.png']])
+def test_bad_input_has_exit_code_two(scene, capsys, args):
+    assert scene(*args) == 2
+    out = capsys.readouterr()
+    assert out.out == '' and out.err.startswith('ris: ') and out.err.count('\n') == 1
+
+
+def test_pictures_that_are_none(tmp_path, capsys):
+    pil.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(tmp_path / 'whole.png')
+    whole = (tmp_path / 'whole.png').read_bytes()
+    without_width = whole[:16] + bytes(4) + whole[20:]   # IHDR begins with the width
+    for name, content in (('a.png', b''), ('b.png', b'\x89PNG\r\n\x1a\nrest'),
+                          ('c.txt', b'hello'), ('d.png', whole[:len(whole) // 2]),
+                          ('e.png', without_width)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadInputError, match='cannot be read'):
+            read_image(tmp_path / name)
+    pil.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / 'grey.png')
+    pil.fromarray(np.zeros((4, 5, 4), np.uint8)).save(tmp_path / 'alpha.png')
+    assert read_image(tmp_path / 'grey.png').shape == (4, 5, 3)
+    assert read_image(tmp_path / 'alpha.png').shape == (4, 5, 3)
+    assert main(['segment', str(tmp_path / 'c.txt'), 'x']) == 2
+    assert 'c.txt' in capsys.readouterr().err
+
+
+def test_depth_files(tmp_path):
+    np.save(tmp_path / 'm.npy', np.full((4, 5), 0.5, np.float32))
+    np.save(tmp_path / 'mm.npy', np.full((4, 5), 500, np.uint16))
+    np.save(tmp_path / 'bad.npy', np.full((4, 5), 500, np.int64))
+    for name in ('m.npy', 'mm.npy'):
+        assert (read_depth(tmp_path / name, (4, 5)) == 0.5).all()
+    with pytest.raises(BadInputError, match='must hold'):
+        read_depth(tmp_path / 'bad.npy', (4, 5))
+    with pytest.raises(BadInputError, match='register'):
+        read_depth(tmp_path / 'm.npy', (5, 4))
+
+
+@pytest.mark.parametrize('text, suffix', [
+    (json.dumps(CAMERA), '.json'),
+    (json.dumps({'k': [100, 0, 40, 0, 100, 30, 0, 0, 1], 'width': 80, 'height': 60}), '.json'),
+    ('image_width: 80\nimage_height: 60\ncamera_matrix:\n  rows: 3\n  cols: 3\n'
+     '  data: [100, 0, 40, 0, 100, 30, 0, 0, 1]\n', '.yaml')])
+def test_camera_files(tmp_path, text, suffix):
+    path = tmp_path / f'camera{suffix}'
+    path.write_text(text)
+    assert read_camera(path, (60, 80)) == Camera(100, 100, 40, 30, 80, 60)
+    with pytest.raises(BadInputError, match='80x60'):
+        read_camera(path, (480, 640))
+
+
+def test_overlay():
+    out = draw_overlay(IMAGE, MASK)
+    assert out.dtype == np.uint8 and (out[~MASK] == IMAGE[~MASK]).all()
+    assert (out[MASK] != IMAGE[MASK]).any(axis=1).all()
+    assert outline(MASK).sum() == 400 - 16 * 16
+    captioned = draw_overlay(IMAGE, FOUND, 'the mug', pixel=(40, 30))
+    assert (captioned[0, 79] < 100).all(), 'the caption stands on a dark strip'
+    assert (captioned[30, 40] == 255).all()
+    assert (IMAGE == 200).all(), 'the picture handed in is not painted on'
+    with pytest.raises(BadInputError, match='does not fit'):
+        draw_overlay(IMAGE, MASK[:10])
+    draw_overlay(IMAGE[:3, :3], MASK[:3, :3], 'text', pixel=(0, 0))
+
+
+def test_methods_command(capsys):
+    assert main(['methods', '--json']) == 0
+    rows = {row['name']: row for row in json.loads(capsys.readouterr().out)}
+    alpha = next(f for f in rows['hybridgl']['settings'] if f['name'] == 'alpha')
+    assert alpha['default'] == 0.6 and alpha['paper'] == '0.6' and alpha['type'] == 'float'
+    assert main(['methods', 'hybridgl']) == 0
+    assert 'alpha = 0.6' in capsys.readouterr().out
+    assert main(['methods', 'magic']) == 2
+    assert main(['methods', '--yaml']) == 2

@@ -1,0 +1,75 @@
+"""What the node publishes, and that pictures for people are made only when somebody looks."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
+
+from std_msgs.msg import Header
+
+from ris_ros.nodes.measuring import Measurement
+from ris_ros.nodes.messages import image_to_array
+from ris_ros.nodes.outputs import Outputs
+from ris_ros.nodes.parameters import NodeParameters, PublishParameters
+from ris_ros.service.worker import Reply
+from ris_ros.types import Outcome, Segmentation
+
+HEAT = np.linspace(0, 1, 12, dtype=np.float64).reshape(3, 4)
+
+
+class Publisher:
+    def __init__(self):
+        self.sent, self.subscribers = [], 0
+        self.publish = self.sent.append
+
+    def get_subscription_count(self):
+        return self.subscribers
+
+
+class Node:
+    def __init__(self):
+        self.publishers = {}
+
+    def create_publisher(self, kind, topic, qos):
+        return self.publishers.setdefault(topic, Publisher())
+
+    def destroy_publisher(self, publisher):
+        self.publishers = {k: v for k, v in self.publishers.items() if v is not publisher}
+
+
+def publish(subscribers, heat=HEAT, **switches):
+    node = Node()
+    outputs = Outputs(node)
+    for publisher in node.publishers.values():
+        publisher.subscribers = subscribers
+    segmentation = Segmentation(np.ones((3, 4), bool), 1.0, 1.0, Outcome.SUCCEEDED_2D, '',
+                                heatmap=heat)
+    reply = Reply(None, segmentation, Measurement(Outcome.SUCCEEDED_2D, ''),
+                  np.zeros((3, 4, 3), np.uint8))
+    outputs.publish(reply, Header(frame_id='camera'), replace(
+        NodeParameters(), publish=PublishParameters(**switches)))
+    sent = {topic: publisher.sent for topic, publisher in node.publishers.items()}
+    outputs.destroy()
+    assert not node.publishers   # all that is made is taken down
+    return sent
+
+
+def test_nobody_looks():
+    sent = publish(subscribers=0)
+    assert len(sent['~/mask']) == len(sent['~/labels']) == 1
+    assert sent['~/heatmap'] == sent['~/overlay'] == []
+
+
+def test_heat_map_as_float_image():
+    (message,) = publish(subscribers=1)['~/heatmap']
+    assert message.encoding == '32FC1' and message.header.frame_id == 'camera'
+    np.testing.assert_array_equal(image_to_array(message), HEAT.astype(np.float32))
+
+
+def test_no_heat_map():
+    assert publish(subscribers=1, heat=None)['~/heatmap'] == []
+    assert publish(subscribers=1, heatmap=False)['~/heatmap'] == []
+    assert publish(subscribers=1, overlay=False)['~/overlay'] == []

@@ -1,0 +1,95 @@
+"""The table in the README comes from the JSON files beside it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets_fixtures import refer_folder
+from eval_fakes import EXTRA, HEADER, FakeSpec, evaluate
+
+from ris_ros.evaluation.document import build_document, read_document, write_document
+from ris_ros.studies import leaderboard
+from ris_ros.types import BadInputError
+
+pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
+PROJECT = Path(__file__).parents[3]
+RESULTS = PROJECT / leaderboard.FOLDER
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = refer_folder(tmp_path / 'data', extra=EXTRA)
+    for shift in (0, 1):
+        header = {**HEADER, 'method': f'fake{shift}', 'profile': 'tabletop'}
+        dataset, record = evaluate(root, tmp_path / f'{shift}.jsonl', header=header,
+                                   spec=FakeSpec(shift=shift))
+        write_document(tmp_path / leaderboard.FOLDER / f'fake{shift}.json',
+                       build_document(header, dataset, record, tmp_path / 'r'))
+    (tmp_path / 'README.md').write_text(
+        f'# Title\n{leaderboard.START}\nold\n{leaderboard.END}\ntail\n')
+    return tmp_path
+
+
+def test_table_is_filled_between_the_marks(project: Path) -> None:
+    assert leaderboard.main(['--root', str(project), '--table-only']) == 0
+    page = (project / 'README.md').read_text()
+    assert page.startswith('# Title\n') and page.endswith('\ntail\n') and 'old' not in page
+    document = read_document(project / leaderboard.FOLDER / 'fake1.json')
+    (row,) = (line for line in page.splitlines() if line.startswith('| `fake1` |'))
+    assert f'**{100 * document["miou"]:.1f}**' in row
+    rows = [line.split('`')[1] for line in page.splitlines() if line.startswith('| `')]
+    by_miou = sorted(rows, key=lambda m: -read_document(
+        project / leaderboard.FOLDER / f'{m}.json')['miou'])
+    assert rows == by_miou
+    again = (project / 'README.md').read_bytes()
+    leaderboard.main(['--root', str(project), '--table-only'])
+    assert (project / 'README.md').read_bytes() == again
+
+
+def test_heat_maps_are_compared_where_there_are_several(project: Path) -> None:
+    results = leaderboard.read_results(project / leaderboard.FOLDER)
+    assert all(r['pointm'] is not None for r in results)
+    head, _, first, *_ = leaderboard.table(results).splitlines()
+    place = head.split(' | ').index('PointM')
+    assert first.split(' | ')[place] == f'{100 * results[0]["pointm"]:.1f}'
+    results[1]['pointm'] = None
+    assert 'PointM' not in leaderboard.table(results)
+
+
+def test_methods_whose_networks_are_here_are_evaluated(monkeypatch, capsys) -> None:
+    from ris_ros.segmenter import Segmenter
+
+    def build(profile, method):
+        if method in ('tas', 'text_only'):
+            raise BadInputError('there is no captioner')
+    monkeypatch.setattr(Segmenter, 'from_profile', build)
+    chosen = leaderboard.choose_methods(None)
+    assert {'hybridgl', 'clip_only', 'grad_cam'} <= set(chosen)
+    assert not {'tas', 'text_only', 'oracle'} & set(chosen)
+    assert 'tas is left out: there is no captioner' in capsys.readouterr().err
+    assert leaderboard.choose_methods(['tas']) == ['tas'], 'who asks for it is told by it'
+
+
+def test_results_over_different_sentences_are_refused(project: Path, capsys) -> None:
+    path = project / leaderboard.FOLDER / 'fake0.json'
+    document = read_document(path)
+    for column in document['samples'].values():
+        column.pop()
+    write_document(path, document)
+    assert leaderboard.main(['--root', str(project), '--table-only']) == 2
+    assert 'different sentences' in capsys.readouterr().err
+
+
+def test_missing_marks_and_results_are_named(project: Path) -> None:
+    (project / 'README.md').write_text('# Title\n')
+    with pytest.raises(BadInputError, match='needs the marks'):
+        leaderboard.fill(project / 'README.md', 'x')
+    with pytest.raises(BadInputError, match='holds no result'):
+        leaderboard.read_results(project / 'nowhere')
+
+
+@pytest.mark.skipif(not list(RESULTS.glob('*.json')), reason='no results in this checkout')
+def test_readme_shows_what_the_results_say() -> None:
+    shown = leaderboard.filled(PROJECT / 'README.md')
+    assert shown == leaderboard.table(leaderboard.read_results(RESULTS)), \
+        'run scripts/leaderboard --table-only'

@@ -1,0 +1,268 @@
+"""The small matcher's training: statements that are true, batches, losses, the finished files."""
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+for library in ('cv2', 'PIL', 'tqdm', 'safetensors'):
+    pytest.importorskip(library)
+
+from ris_ros.methods.iterprime import maps
+from ris_ros.models.albef import Albef, AlbefConfig, attention_gradient
+from ris_ros.models.matcher import Matcher
+from ris_ros.models.wordpiece import WordPiece
+from ris_ros.profiles import Networks, get_profile
+from ris_ros.simulation.expressions import POSITION_FORMS, RELATIONS
+from ris_ros.simulation.scene import sample_scene
+from ris_ros.training.engine.package import write_network
+from ris_ros.training.tabletop import matcher as tm
+from ris_ros.training.tabletop.matcher_data import IGNORE, Batches, Pictures
+from ris_ros.training.tabletop.matcher_report import plan_of, report_on
+from ris_ros.training.tabletop.matcher_start import start_from_clip
+from ris_ros.training.tabletop.statements import (
+    FOREIGN,
+    Speaker,
+    matcher_vocabulary,
+    mirrored,
+    things_of,
+)
+
+SMALL = {'image_size': 80, 'patch': 16, 'vision_width': 16, 'vision_depth': 1, 'vision_heads': 2,
+         'text_width': 16, 'text_layers': 4, 'fusion_layer': 1, 'heads': 2, 'intermediate': 32}
+
+
+class DrawnStore:
+    """Scenes of the simulator's seeds, drawn as discs: nothing is rendered."""
+
+    def __init__(self, seeds):
+        self.specs = [sample_scene(seed) for seed in seeds]
+        self.scenes = [{'seed': s.seed, 'objects': [
+            {'kind': o.kind, 'colour': o.colour, 'size': o.size} for o in s.objects]}
+            for s in self.specs]
+
+    def __len__(self):
+        return len(self.specs)
+
+    def instances(self, scene):
+        out = np.zeros((480, 640), np.uint8)
+        things = things_of(self.specs[scene].seed, out)
+        rows, columns = np.mgrid[:480, :640]
+        camera = self.specs[scene].camera
+        for s in sorted(things, key=lambda s: -s.xyz[2]):
+            x, y = (camera.fx * s.xyz[0] / s.xyz[2] + 320, camera.fy * s.xyz[1] / s.xyz[2] + 240)
+            out[(rows - y) ** 2 + (columns - x) ** 2 < 34**2] = s.instance
+        return out
+
+    def color(self, scene):
+        table = np.full((480, 640, 3), 120, np.uint8)
+        instances = self.instances(scene)
+        for i, o in enumerate(self.specs[scene].objects):
+            table[instances == i + 1] = np.array(o.rgb) * 255
+        return table
+
+
+@pytest.fixture(scope='module')
+def store():
+    return DrawnStore(range(6))
+
+
+@pytest.fixture(scope='module')
+def config():
+    torch.set_num_threads(1)
+    return {**tm.tabletop_matcher_config(), **SMALL}
+
+
+@pytest.fixture(scope='module')
+def tokenizer(config):
+    return WordPiece(config['vocabulary'])
+
+
+@pytest.fixture(scope='module')
+def pictures(store):
+    return Pictures(store, 80, 16)
+
+
+def trainer_of(config, pictures, tokenizer):
+    torch.manual_seed(0)
+    trainee = tm.MatcherTrainee(config)
+    return tm.MatcherTrainer(trainee, Batches(pictures, tokenizer, np.random.default_rng(0)),
+                             torch.device('cpu'))
+
+
+def statements(store, number=80):
+    for scene in range(len(store)):
+        things = things_of(store.scenes[scene]['seed'], store.instances(scene))
+        for seen in (things, mirrored(things)):
+            speaker = Speaker(seen, np.random.default_rng(scene))
+            for _ in range(number):
+                yield seen, speaker.draw()
+
+
+def test_what_is_said_is_true_by_the_rules_of_the_simulator(store):
+    positions = {form: key for key, forms in POSITION_FORMS.values() for form in forms}
+    relations = {form: holds for holds, forms in RELATIONS for form in forms}
+    checked = {'position': 0, 'relation': 0, 'absent': 0, 'size': 0}
+    for seen, s in statements(store):
+        by_id = {t.instance: t for t in seen}
+        form = ' '.join(w for w, r, before in zip(s.words, s.roles, (0, *s.roles), strict=False)
+                        for w in (['{}'] if r and r != before else [w] if not r else []))
+        fits = [by_id[i] for i in s.fits[0]]
+        checked[s.tag] = checked.get(s.tag, 0) + 1
+        assert set(s.targets) <= set(s.fits[0])
+        if s.tag == 'position' and form in positions:
+            assert max(fits, key=positions[form]).instance == s.targets[0]
+        elif s.tag == 'relation' and form in relations:
+            other = by_id[s.fits[1][0]]
+            holding = [f.instance for f in fits if relations[form](f, other) > 1]
+            assert list(s.targets) == holding
+        elif s.tag == 'absent':
+            assert not s.targets and () in s.fits
+        elif s.tag == 'size':
+            scales = [f.spec.scale for f in fits]
+            best = min(scales) if 'small' in s.text else max(scales)
+            assert by_id[s.targets[0]].spec.scale == best
+    assert min(checked.values()) > 20
+
+
+def test_left_is_right_in_the_mirror(store):
+    things = things_of(0, store.instances(0))
+    turned = mirrored(things)
+    for a, b in zip(things, turned, strict=True):
+        assert b.x == pytest.approx(639 - a.x, nan_ok=True)
+        assert b.y == pytest.approx(a.y, nan_ok=True) and b.xyz[2] == a.xyz[2]
+
+
+def test_every_word_that_is_said_is_known(store, tokenizer):
+    assert len(set(matcher_vocabulary())) == len(matcher_vocabulary())
+    for _, s in statements(store, 20):
+        unknown = tokenizer.encode(s.text).count(tokenizer.unknown_id)
+        assert unknown == s.words.count(FOREIGN)
+        plan = plan_of(s, tokenizer)
+        assert plan.primary_word == s.words[plan.primary_tokens[0] - 4]
+
+
+def test_a_batch_says_where_things_are(pictures, tokenizer):
+    batches = Batches(pictures, tokenizer, np.random.default_rng(1))
+    batch = batches.draw(4, 6, 14)
+    assert batch.patches.shape == (4, 14, 768) and batch.index.shape == (4, 14)
+    assert all(len(set(row)) == 14 for row in batch.index)
+    some_table = batch.weight.max(1) > 1
+    assert some_table.any()
+    np.testing.assert_allclose(batch.weight.sum(1)[some_table], 25, rtol=1e-5)
+    sums = batch.meant.sum(-1)
+    assert ((sums[:, :, 0] > 0.99) == (batch.match == 1)).all()
+    assert not sums[batch.match == 0].any() and (batch.meant <= batch.known + 1).all()
+    assert batch.primary.sum(-1).max() == 1 and (batch.words & ~batch.valid).sum() == 0
+    assert set(np.unique(batch.size)) <= {IGNORE, 0, 1}
+    whole = batches.draw(2, 3, 25)
+    assert (whole.weight == 1).all()
+    assert (np.sort(whole.index, axis=1) == np.arange(25)).all()
+
+
+def test_training_runs_what_the_matcher_runs(config, pictures, tokenizer):
+    """Every patch kept: tower, logits and watched attention are those of inference."""
+    trainer = trainer_of(config, pictures, tokenizer)
+    trainee, albef = trainer.trainee, trainer.trainee.albef
+    pixels = torch.randn(2, 3, 80, 80)
+    cut = pixels.view(2, 3, 5, 16, 5, 16).permute(0, 2, 4, 1, 3, 5).reshape(2, 25, 3, 16, 16)
+    bias = torch.zeros(2, 26)
+    image = trainee.tower(cut, torch.arange(25).expand(2, -1), bias)
+    torch.testing.assert_close(image, albef.visual_encoder(pixels), rtol=1e-4, atol=1e-5)
+    batch = trainer.batches.draw(2, 3, 25)
+    ids, valid = torch.from_numpy(batch.ids), torch.from_numpy(batch.valid)
+    logits, weights = trainee.match(image, ids, valid, bias)
+    layer = tm.grad_cam_layer(albef.config)
+    gradient, = torch.autograd.grad(logits[..., 1].sum(), weights[layer - 1], retain_graph=True)
+    for i in range(2):
+        torch.testing.assert_close(logits[i], albef(pixels[i:i + 1], ids[i], valid[i]),
+                                   rtol=1e-4, atol=1e-5)
+        a, g, _ = attention_gradient(albef, albef.read(ids[i], valid[i]), valid[i],
+                                     albef.image_keys(image[i:i + 1].detach()), None, layer)
+        ours = [part[i].unflatten(1, (3, -1)).transpose(0, 1)
+                for part in (weights[layer - 1], gradient)]
+        torch.testing.assert_close(ours[0], a, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(ours[1], g, rtol=1e-3, atol=1e-6)
+
+
+def test_patches_left_out_count_through_those_kept(config):
+    """A table of one colour: a few of its patches with weights stand for all of them."""
+    torch.manual_seed(1)
+    trainee = tm.MatcherTrainee(config)
+    with torch.no_grad():
+        trainee.albef.visual_encoder.pos_embed.zero_()
+    patches = torch.zeros(1, 25, 3, 16, 16)
+    patches[0, :3] = torch.randn(3, 3, 16, 16)
+    whole = trainee.tower(patches, torch.arange(25)[None], torch.zeros(1, 26))
+    weight = torch.tensor([[1.0] * 4 + [5.5] * 4])
+    some = trainee.tower(patches[:, :7], torch.arange(7)[None], weight.log())
+    torch.testing.assert_close(some[:, :4], whole[:, :4], rtol=1e-4, atol=1e-5)
+
+
+def test_the_trained_map_is_the_methods_own(store, tokenizer):
+    torch.manual_seed(2)
+    s = next(s for _, s in statements(store) if s.tag == 'relation')
+    plan = plan_of(s, tokenizer)
+    t = 4 + len(s.words)
+    a, g = torch.rand(2, t, 5, 5), torch.randn(2, t, 5, 5)
+    words, primary = torch.zeros(2, 1, 1, t, dtype=torch.bool)
+    words[..., list(plan.effective_tokens)] = True
+    primary[..., list(plan.primary_tokens)] = True
+    ours = tm.first_map(a.flatten(2)[None, :, None], g.flatten(2)[None, :, None], words, primary)
+    wanted = maps.word_map(a, g.clamp(min=0), plan, mode=3)
+    torch.testing.assert_close(maps.stretch(ours.view(5, 5)), wanted)
+
+
+def test_the_tower_starts_from_the_clip(tmp_path):
+    pytest.importorskip('open_clip')
+    from ris_ros.models.clip import build_clip
+    layout = {'embed_dim': 8, 'quick_gelu': False, 'mean': [0.4, 0.5, 0.6], 'std': [0.2, 0.3, 0.2],
+              'vision_cfg': {'image_size': 64, 'patch_size': 16, 'width': 16, 'layers': 1,
+                             'head_width': 8, 'mlp_ratio': 3.0},
+              'text_cfg': {'context_length': 12, 'width': 16, 'heads': 2, 'layers': 1},
+              'vocabulary': ['mug', 'the']}
+    torch.manual_seed(3)
+    clip = build_clip(layout)
+    sizes = {**SMALL, 'vocab': 9, 'positions': 16}
+    albef = Albef(AlbefConfig.from_dict(sizes))
+    assert start_from_clip(albef, [tmp_path]) is None
+    write_network(tmp_path, 'tabletop_clip', clip.state_dict(), layout, {})
+    assert start_from_clip(albef, [tmp_path / 'none', tmp_path]) is not None
+    x = torch.randn(3, 7, 16)
+    theirs, own = clip.visual.transformer.resblocks[0], albef.visual_encoder.blocks[0]
+    torch.testing.assert_close(own(x), theirs(x), rtol=1e-4, atol=1e-5)
+    assert own.mlp.fc1.weight[48:].abs().min() > 0, 'further hidden units can still learn'
+    wide = Albef(AlbefConfig.from_dict({**sizes, 'vision_width': 32}))
+    assert start_from_clip(wide, [tmp_path]) is None
+
+
+def test_steps_lower_every_loss(config, pictures, tokenizer):
+    trainer = trainer_of(config, pictures, tokenizer)
+    optimiser = torch.optim.AdamW(trainer.trainee.parameters(), lr=3e-3)
+    batch = trainer.batches.draw(3, 8, 20)
+    history = []
+    for _ in range(40):
+        losses = trainer.losses(batch)
+        optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimiser.step()
+        history.append({k: v.item() for k, v in losses.items()})
+    assert set(history[0]) == set(tm.WEIGHTS)
+    for name in history[0]:
+        assert history[-1][name] < history[0][name], name
+    assert torch.isfinite(trainer.loss(0.0)) and torch.isfinite(trainer.loss(0.99))
+
+
+def test_training_writes_a_matcher_that_the_profile_loads(config, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tm, 'tabletop_matcher_config', lambda: config)
+    monkeypatch.setattr(tm, 'VALIDATION_SCENES', 2)
+    monkeypatch.setattr(tm, 'KEPT', 20)
+    args = argparse.Namespace(work=tmp_path, minutes=0.02, device='cpu', seed=0)
+    tm.train_matcher(args, store, store, tmp_path / 'weights')
+    record = json.loads((tmp_path / 'weights' / 'tabletop_matcher.json').read_text())
+    assert {'itm', 'first', 'peak', 'loss_match'} <= set(record['validation'])
+    matcher = Networks(get_profile('tabletop'), 'cpu', 'fp32', tmp_path / 'weights').matcher()
+    assert isinstance(matcher, Matcher) and matcher.known_pieces('the red mug') == 3
+    report = report_on(matcher.model, matcher.tokenizer, store, 2)
+    assert report['itm'] == record['validation']['itm']
