@@ -4,75 +4,31 @@ Runs on the worker's thread: converting a depth image is work that callbacks mus
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ris_ros.geometry import (
-    NoDepthError,
-    TargetGeometry,
-    check_camera,
-    depth_to_metres,
-    target_geometry,
-)
+from ris_ros.geometry import depth_to_metres
 from ris_ros.nodes.messages import camera_from_info, image_to_array
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.service.frames import Frame
-from ris_ros.types import BadInputError, Outcome, Segmentation
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The final outcome of a command with its sentence; geometry where there is a target."""
-
-    outcome: Outcome
-    message: str
-    geometry: TargetGeometry | None = None
-    depth_valid_ratio: float | None = None
+from ris_ros.target import Measurement, Missing, measure_target
+from ris_ros.types import Segmentation
 
 
 def measure(segmentation: Segmentation, frame: Frame, want_depth: bool,
             parameters: NodeParameters) -> Measurement:
-    """Return the outcome of a segmented frame; never raises for bad depth or intrinsics.
-
-    A mask whose 3D target cannot be measured keeps its 2D outputs; the outcome says why
-    there is no point: NO_DEPTH, UNCALIBRATED or DEPTH_MISMATCH.
-    """
-    found = segmentation.outcome is Outcome.SUCCEEDED_2D
-    guess = (segmentation.outcome is Outcome.AMBIGUOUS
-             and parameters.ambiguity_policy == 'best')
-    plain = Measurement(segmentation.outcome, segmentation.message)
-    if not want_depth or not (found or guess):
-        return plain
-    measured = _measure_depth(segmentation.mask, frame, parameters)
-    if guess:  # stays ambiguous, with or without the point of the best guess
-        return Measurement(plain.outcome, plain.message, measured.geometry,
-                           measured.depth_valid_ratio)
-    if measured.outcome is Outcome.SUCCEEDED:
-        return Measurement(measured.outcome, segmentation.message, measured.geometry,
-                           measured.depth_valid_ratio)
-    return measured
+    """Return the outcome of a segmented frame; never raises for bad depth or intrinsics."""
+    depth = (Missing(f'no depth image within {parameters.sync_slop_s:g} s of the colour image; '
+                     'check the depth topic and sync_slop_s') if frame.depth is None
+             else partial(_metres, frame.depth.message, parameters.depth.unit))
+    camera = (Missing('no CameraInfo has arrived; remap camera_info to the topic of the colour '
+                      'camera') if frame.info is None
+              else partial(camera_from_info, frame.info.message))
+    return measure_target(segmentation, depth if want_depth else None, camera,
+                          parameters.geometry(), parameters.ambiguity_policy)
 
 
-def _measure_depth(mask: np.ndarray, frame: Frame, parameters: NodeParameters) -> Measurement:
-    if frame.depth is None:
-        return Measurement(Outcome.NO_DEPTH, 'no depth image within '
-                           f'{parameters.sync_slop_s:g} s of the colour image; '
-                           'check the depth topic and sync_slop_s')
-    if frame.info is None:
-        return Measurement(Outcome.UNCALIBRATED, 'no CameraInfo has arrived; '
-                           'remap camera_info to the topic of the colour camera')
-    try:
-        camera = camera_from_info(frame.info.message)
-        check_camera(camera, mask.shape)
-    except BadInputError as error:
-        return Measurement(Outcome.UNCALIBRATED, str(error))
-    try:
-        depth_m = depth_to_metres(image_to_array(frame.depth.message),
-                                  frame.depth.message.encoding, parameters.depth.unit)
-        geometry = target_geometry(mask, depth_m, camera, parameters.geometry())
-    except BadInputError as error:
-        return Measurement(Outcome.DEPTH_MISMATCH, str(error))
-    except NoDepthError as error:
-        return Measurement(Outcome.NO_DEPTH, str(error), None, error.valid_ratio)
-    return Measurement(Outcome.SUCCEEDED, '', geometry, geometry.valid_ratio)
+def _metres(message: object, unit: str) -> np.ndarray:
+    image = image_to_array(message)  # type: ignore[arg-type]
+    return depth_to_metres(image, message.encoding, unit)  # type: ignore[attr-defined]

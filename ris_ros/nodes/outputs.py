@@ -11,7 +11,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
-from ris_ros.nodes.measuring import Measurement
 from ris_ros.nodes.messages import (
     array_to_image,
     cloud_message,
@@ -24,6 +23,7 @@ from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.overlay import draw_overlay
 from ris_ros.service.commands import Ending, Record
 from ris_ros.service.worker import Reply
+from ris_ros.target import Measurement
 from ris_ros.types import Candidate, Outcome, Segmentation
 
 MASK_OUTCOMES = (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS)

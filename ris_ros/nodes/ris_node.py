@@ -25,7 +25,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from ris_ros.nodes import parameters as ros_parameters
-from ris_ros.nodes.measuring import Measurement, measure
+from ris_ros.nodes.measuring import measure
 from ris_ros.nodes.messages import (
     diagnostic_array,
     diagnostic_status,
@@ -45,6 +45,7 @@ from ris_ros.service.frames import Frame, FrameStore
 from ris_ros.service.segmenters import SegmenterFactory, method_defaults, profile_segmenter
 from ris_ros.service.waiting import choose_frame, no_frame
 from ris_ros.service.worker import Job, Reply, Worker
+from ris_ros.target import Measurement
 from ris_ros.types import BadInputError, Level, Outcome, RisError
 
 # Sensor data, deep enough that a busy machine does not cost images; only the newest count.

@@ -17,6 +17,7 @@ ALLOWED = {
     'profiles': {'models'},
     'segmenter': {'methods', 'models', 'language', 'profiles'},
     'overlay': {'geometry'},
+    'target': {'geometry'},
     'simulation': {'geometry', 'datasets'}, 'datasets': {'simulation'},
     'evaluation': {'segmenter', 'datasets', 'geometry', 'overlay', 'methods', 'language'},
     'training': {'models', 'methods', 'language', 'simulation', 'datasets', 'evaluation',

@@ -10,11 +10,11 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ro
 
 from std_msgs.msg import Header
 
-from ris_ros.nodes.measuring import Measurement
 from ris_ros.nodes.messages import image_to_array
 from ris_ros.nodes.outputs import Outputs
 from ris_ros.nodes.parameters import NodeParameters, PublishParameters
 from ris_ros.service.worker import Reply
+from ris_ros.target import Measurement
 from ris_ros.types import Outcome, Segmentation
 
 HEAT = np.linspace(0, 1, 12, dtype=np.float64).reshape(3, 4)
