@@ -10,7 +10,7 @@ from typing import Any
 
 from ris_ros.evaluation.evaluate import PredictorSpec, evaluate_group
 from ris_ros.evaluation.records import GroupResult
-from ris_ros.evaluation.runner import Executor, Task, worker_failed
+from ris_ros.evaluation.tasks import Executor, Task, worker_failed
 from ris_ros.lazy import require
 from ris_ros.types import RisError
 

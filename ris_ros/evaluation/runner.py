@@ -10,11 +10,9 @@ from typing import Any
 from ris_ros.datasets.base import Dataset, Group
 from ris_ros.evaluation.evaluate import Predictor, PredictorSpec, evaluate_group
 from ris_ros.evaluation.records import GroupResult, RecordFile, RecordWriter, read_record
+from ris_ros.evaluation.tasks import Executor, Task
 from ris_ros.lazy import require
-from ris_ros.types import BadInputError, RisError
-
-Task = tuple[Group, frozenset[str]]
-Executor = Callable[[PredictorSpec, Sequence[Task], bool], Iterator[GroupResult]]
+from ris_ros.types import BadInputError
 
 
 @dataclass(frozen=True)
@@ -148,9 +146,3 @@ def check_workers(workers: int) -> None:
     """Raise BadInputError for a negative number."""
     if workers < 0:
         raise BadInputError(f'--workers {workers} is negative; use 0 for this process alone')
-
-
-def worker_failed(error: BaseException) -> RisError:
-    """Return the error for a worker that died without a word."""
-    return RisError(f'a worker died ({error}); most often memory is short, so use fewer '
-                    '--workers; the same command continues where this run stopped')

@@ -13,6 +13,9 @@ def camera_from_matrix(matrix: Sequence[float] | np.ndarray, width: int, height:
 
     matrix: 9 or 12 numbers, or a (3, 3) or (3, 4) array, in pixels.
     Raises BadInputError as `check_camera` does, or when the matrix has another size.
+
+    >>> camera_from_matrix([500, 0, 320, 0, 500, 240, 0, 0, 1], 640, 480).cx
+    320.0
     """
     values = np.asarray(matrix, dtype=np.float64).ravel()
     if values.size not in (9, 12):
@@ -29,6 +32,12 @@ def check_camera(camera: Camera, shape: tuple[int, ...] | None = None) -> None:
     """Raise BadInputError unless the camera can deproject an image of `shape` (H, W, ...).
 
     An uncalibrated driver publishes zeros, hence the check of the focal lengths.
+
+    >>> check_camera(Camera(500, 500, 320, 240, 640, 480), (480, 640))
+    >>> check_camera(Camera(0, 0, 320, 240, 640, 480))
+    Traceback (most recent call last):
+        ...
+    ris_ros.types.BadInputError: the focal lengths are 0 and 0 pixels; calibrate ...
     """
     numbers = (camera.fx, camera.fy, camera.cx, camera.cy)
     if not all(np.isfinite(numbers)):
@@ -55,6 +64,10 @@ def deproject(u: np.ndarray, v: np.ndarray, depth_m: np.ndarray, camera: Camera)
     """Return the (M, 3) float64 points behind pixels.
 
     u: (M,) columns, v: (M,) rows, pixel centres at integers.  depth_m: (M,) metres along z.
+
+    >>> camera = Camera(500, 500, 320, 240, 640, 480)
+    >>> deproject(np.array([420]), np.array([240]), np.array([2.0]), camera).tolist()
+    [[0.4, 0.0, 2.0]]
     """
     z = np.asarray(depth_m, dtype=np.float64)
     x = (np.asarray(u, dtype=np.float64) - camera.cx) / camera.fx * z
@@ -63,7 +76,11 @@ def deproject(u: np.ndarray, v: np.ndarray, depth_m: np.ndarray, camera: Camera)
 
 
 def project(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Return the (M, 2) float64 pixel coordinates (u, v) of (M, 3) points with z > 0."""
+    """Return the (M, 2) float64 pixel coordinates (u, v) of (M, 3) points with z > 0.
+
+    >>> project(np.array([[0.4, 0.0, 2.0]]), Camera(500, 500, 320, 240, 640, 480)).tolist()
+    [[420.0, 240.0]]
+    """
     points = np.asarray(points, dtype=np.float64)
     u = points[..., 0] / points[..., 2] * camera.fx + camera.cx
     v = points[..., 1] / points[..., 2] * camera.fy + camera.cy

@@ -16,6 +16,9 @@ def depth_to_metres(depth: np.ndarray, encoding: str, unit: str = 'auto') -> np.
     unit: 'auto' goes by the encoding as REP-118 says; 'mm' or 'm' overrules it for drivers
     that do not keep to it.  Zero, negative, NaN and infinite readings are invalid.
     Raises BadInputError for another encoding, unit, shape or data type.
+
+    >>> depth_to_metres(np.array([[1.5, 0]], np.float32), '32FC1').tolist()
+    [[1.5, nan]]
     """
     if encoding not in DEPTH_ENCODINGS:
         raise BadInputError(

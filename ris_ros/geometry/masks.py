@@ -9,6 +9,11 @@ def erode(mask: np.ndarray, pixels: int) -> np.ndarray:
 
     Pixels beyond the image count as inside: an object cut by the image border is not worn
     off there, for its true edge is elsewhere.
+
+    >>> mask = np.zeros((5, 5), bool)
+    >>> mask[1:4, 1:4] = True
+    >>> np.argwhere(erode(mask, 1)).tolist()
+    [[2, 2]]
     """
     mask = np.asarray(mask, dtype=bool)
     if pixels <= 0 or not mask.any():
@@ -30,6 +35,12 @@ def erode_safely(mask: np.ndarray, pixels: int, keep_ratio: float = 0.2,
 
     Enough is `keep_ratio` of the mask and `keep_pixels` pixels.  A pen or the rim of a bowl
     is thinner than any sensible erosion and must not vanish, hence the smaller steps.
+
+    >>> line = np.zeros((5, 40), bool)
+    >>> line[2] = True
+    >>> worn, pixels = erode_safely(line, 3)
+    >>> int(worn.sum()), pixels
+    (40, 0)
     """
     mask = np.asarray(mask, dtype=bool)
     if not mask.any():

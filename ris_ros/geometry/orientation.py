@@ -19,6 +19,9 @@ def orientation_quaternion(policy: str, point: np.ndarray,
     the direction of gravity in the same frame (in the optical frame of a level camera +y).
     The x axis is turned as little as possible from the frame's.  Raises BadInputError for
     an unknown policy, or a point or a direction of no length.
+
+    >>> orientation_quaternion('identity', np.zeros(3)).tolist()
+    [0.0, 0.0, 0.0, 1.0]
     """
     if policy == 'identity':
         return np.array([0.0, 0.0, 0.0, 1.0])
@@ -31,7 +34,11 @@ def orientation_quaternion(policy: str, point: np.ndarray,
 
 
 def rotate(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return the (3,) vector turned by the unit quaternion x, y, z, w."""
+    """Return the (3,) vector turned by the unit quaternion x, y, z, w.
+
+    >>> rotate(np.array([1.0, 0.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])).tolist()
+    [0.0, -1.0, 0.0]
+    """
     q, w = np.asarray(quaternion, dtype=np.float64)[:3], float(quaternion[3])
     vector = np.asarray(vector, dtype=np.float64)
     turned = 2.0 * np.cross(q, vector)

@@ -82,6 +82,12 @@ def target_geometry(mask: np.ndarray, depth_m: np.ndarray, camera: Camera,
     of each coordinate), so it is on the object even where the centre is not, as in a bowl
     or a ring.  Raises BadInputError for an unusable camera or sizes that differ, NoDepthError
     for a mask with too little depth.
+
+    >>> mask, depth = np.zeros((48, 64), bool), np.full((48, 64), 1.0)
+    >>> mask[10:30, 20:40], depth[10:30, 20:40] = True, 0.8
+    >>> found = target_geometry(mask, depth, Camera(60, 60, 32, 24, 64, 48))
+    >>> round(float(found.point[2]), 3), found.valid_ratio
+    (0.8, 1.0)
     """
     settings = settings or GeometrySettings()
     mask = np.asarray(mask, dtype=bool)
@@ -113,6 +119,9 @@ def nearest_depth_mode(z: np.ndarray, gap_m: float, min_mode_ratio: float) -> np
     Depths are cut where a stretch of `gap_m` is all but empty.  Of the modes at least
     `min_mode_ratio` as large as the largest the nearest is the object: a mask that spills
     over the edge, and a sensor that looks through holes, both add what is behind.
+
+    >>> nearest_depth_mode(np.array([0.5, 0.51, 0.52, 1.5, 1.51]), 0.05, 0.5).tolist()
+    [True, True, True, False, False]
     """
     z = np.asarray(z, dtype=np.float64)
     start = float(z.min())

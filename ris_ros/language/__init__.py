@@ -4,29 +4,14 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ris_ros.types import Command
+from ris_ros.language.analysis import Analysis
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc
-
     from ris_ros.language.analyser import analyse, parse
 
 __all__ = ['Analysis', 'analyse', 'parse']
-
-
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """One sentence, parsed once, shared by everything that needs the parse.
-
-    command: what was said.  doc: spaCy Doc of the target's referring expression alone
-    (cut out of the one parse, as its own Doc); None where no object is named.
-    """
-
-    command: Command
-    doc: Doc | None
 
 
 def __getattr__(name: str) -> Any:

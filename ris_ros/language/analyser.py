@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from ris_ros.language import Analysis
+from ris_ros.language.analysis import Analysis
 from ris_ros.language.clean import NOT_ENGLISH, clean
 from ris_ros.language.command import understand
 from ris_ros.language.pipelines import known_words, load_pipeline

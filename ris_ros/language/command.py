@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ris_ros.language import Analysis
 from ris_ros.language import lexicon as lex
+from ris_ros.language.analysis import Analysis
 from ris_ros.language.phrases import Sentence, noun_phrase
 from ris_ros.language.places import Place, place_at
 from ris_ros.language.targets import (

@@ -14,7 +14,7 @@ import numpy as np
 
 from ris_ros.datasets.base import Group, Sample
 from ris_ros.evaluation.metrics import peak, point_in_mask
-from ris_ros.evaluation.runner import worker_failed
+from ris_ros.evaluation.tasks import worker_failed
 from ris_ros.methods.registry import find_method
 from ris_ros.settings import describe, from_mapping
 from ris_ros.studies.ablation_effects import WITH_POSITION, WITHOUT_POSITION

@@ -25,7 +25,7 @@ from ris_ros.lazy import require
 from ris_ros.studies.ablation_rows import GROUPS, Plan, Row, plan_of
 from ris_ros.studies.ablation_run import Lab, LabSpec, SceneResult, measure
 from ris_ros.studies.ablation_tables import group_text
-from ris_ros.studies.leaderboard import fill
+from ris_ros.studies.pages import fill
 from ris_ros.types import BadInputError, RisError
 
 FOLDER, PAGE = Path('docs/ablations'), Path('docs/ablations.md')

@@ -24,7 +24,7 @@ from typing import Any
 from ris_ros.studies.ablation_effects import Verdict, verdicts
 from ris_ros.studies.ablation_rows import GROUPS
 from ris_ros.studies.ablations import FOLDER as ABLATIONS
-from ris_ros.studies.leaderboard import fill
+from ris_ros.studies.pages import fill
 from ris_ros.types import BadInputError
 
 FOLDER = Path('docs/figures')

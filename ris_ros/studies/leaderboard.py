@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ris_ros.datasets.files import write_atomically
 from ris_ros.evaluation.document import percent, read_document
+from ris_ros.studies.pages import fill
 from ris_ros.types import BadInputError, RisError
 
 START, END = '<!-- leaderboard -->', '<!-- /leaderboard -->'
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not args.table_only:
             failed = [m for m in choose_methods(args.methods) if not _evaluate(m, args)]
-        fill(args.root / 'README.md', table(read_results(args.root / FOLDER)))
+        fill(args.root / 'README.md', table(read_results(args.root / FOLDER)), (START, END))
     except BadInputError as error:
         print(f'leaderboard: {error}', file=sys.stderr)
         return 2
@@ -135,27 +135,6 @@ def _row(result: Mapping[str, Any], points: bool) -> tuple[str, ...]:
             *([percent(result['pointm'])] if points else []), percent(result['oracle_miou']),
             f'{percent(absent["precision"])} / {percent(absent["recall"])}',
             percent(ambiguous['recall']), f'{first} / {further}')
-
-
-def fill(path: Path, text: str, marks: tuple[str, str] = (START, END)) -> None:
-    """Put `text` between the marks of a Markdown file.  Raises BadInputError without marks."""
-    opening, closing = marks
-    try:
-        page = path.read_text(encoding='utf-8')
-    except FileNotFoundError:
-        raise BadInputError(f'{path} is missing') from None
-    before, start, rest = page.partition(opening)
-    _, end, after = rest.partition(closing)
-    if not start or not end:
-        raise BadInputError(f'{path} needs the marks {opening} and {closing}')
-    write_atomically(path, f'{before}{opening}\n\n{text}\n\n{closing}{after}'.encode())
-
-
-def filled(path: Path, marks: tuple[str, str] = (START, END)) -> str | None:
-    """Return what stands between the marks of a Markdown file, None without marks."""
-    _, start, rest = path.read_text(encoding='utf-8').partition(marks[0])
-    text, end, _ = rest.partition(marks[1])
-    return text.strip('\n') if start and end else None
 
 
 if __name__ == '__main__':

@@ -9,21 +9,15 @@ two free cores.
 from __future__ import annotations
 
 import argparse
-import random
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ris_ros.lazy import require
-from ris_ros.training.language.grammar import Grammar
-from ris_ros.training.language.treebank import Node, convert, read_conllu
+from ris_ros.training.language.corpora import write_corpora
+from ris_ros.training.language.report import print_report
 from ris_ros.types import BadInputError
-
-if TYPE_CHECKING:
-    from spacy.tokens import Doc
-    from spacy.vocab import Vocab
 
 PIPELINE = ('tagger', 'morphologizer', 'parser', 'trainable_lemmatizer')
 # Settings that differ from spaCy's own for a small pipeline, as dotted paths.
@@ -75,65 +69,16 @@ def run(args: argparse.Namespace) -> int:
 
     Raises BadInputError when a treebank file is missing.
     """
-    from ris_ros.training.language import report as language_report
     require('spacy', 'language')
     if args.evaluate_only:
-        language_report.print_report(args.out, args.ewt, args.checked, args.test_commands)
+        print_report(args.out, args.ewt, args.checked, args.test_commands)
         return 0
     work = args.work or args.out.with_name(args.out.name + '-work')
     write_corpora(args.ewt, work, args.commands, args.seed)
     best = train(work, args.max_steps, args.seed, args.resume)
     write_pipeline(best, args.out, args.ewt)
-    language_report.print_report(args.out, args.ewt, args.checked, args.test_commands)
+    print_report(args.out, args.ewt, args.checked, args.test_commands)
     return 0
-
-
-def doc_of(vocab: Vocab, sentences: Iterable[list[Node]]) -> Doc:
-    """Return one annotated Doc of one or more converted sentences."""
-    tokens = require('spacy.tokens', 'language')
-    columns: dict[str, list[Any]] = {k: [] for k in (
-        'words', 'spaces', 'tags', 'pos', 'lemmas', 'heads', 'deps')}
-    for nodes in sentences:
-        start = len(columns['words'])
-        for node in nodes:
-            columns['words'].append(node.word)
-            columns['spaces'].append(node.space)
-            columns['tags'].append(node.tag)
-            columns['pos'].append(node.pos if node.pos != '_' else 'X')
-            columns['lemmas'].append(node.lemma)
-            columns['heads'].append(start + (node.head if node.head >= 0 else node.index))
-            columns['deps'].append(node.label)
-        columns['spaces'][-1] = True
-    return tokens.Doc(vocab, **columns)
-
-
-def treebank_docs(vocab: Vocab, path: Path, rng: random.Random | None) -> Iterator[Doc]:
-    """Yield the treebank as Docs: single sentences, or runs of one to three with `rng`."""
-    run_of: list[list[Node]] = []
-    for nodes in read_conllu(path):
-        run_of.append(convert(nodes))
-        if rng is None or rng.random() < 0.5 or len(run_of) == 3:
-            yield doc_of(vocab, run_of)
-            run_of = []
-    if run_of:
-        yield doc_of(vocab, run_of)
-
-
-def write_corpora(ewt: Path, work: Path, commands: int, seed: int) -> None:
-    """Write train.spacy and dev.spacy: the converted treebank and generated sentences."""
-    spacy = require('spacy', 'language')
-    docbin = require('spacy.tokens', 'language').DocBin
-    vocab = spacy.blank('en').vocab
-    work.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(seed)
-    for part, count, first_seed in (('train', commands, seed),
-                                    ('dev', min(600, commands), seed + 1)):
-        docs = list(treebank_docs(vocab, ewt / f'en_ewt-ud-{part}.conllu',
-                                  rng if part == 'train' else None))
-        docs += [doc_of(vocab, [nodes]) for nodes in Grammar(first_seed).sentences(count)]
-        rng.shuffle(docs)
-        docbin(docs=docs, store_user_data=False).to_disk(work / f'{part}.spacy')
-        print(f'{part}: {len(docs)} documents, {sum(len(d) for d in docs)} tokens', flush=True)
 
 
 def make_config(work: Path, max_steps: int, seed: int, resume: bool) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_ros.lazy import require
-from ris_ros.training.language.command import doc_of, treebank_docs
+from ris_ros.training.language.corpora import doc_of, treebank_docs
 from ris_ros.training.language.grammar import Grammar
 from ris_ros.types import BadInputError
 

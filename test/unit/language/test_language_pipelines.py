@@ -9,7 +9,7 @@ pytest.importorskip('spacy')
 
 from ris_ros.cli import main as cli
 from ris_ros.language import pipelines, wordnet
-from ris_ros.training.language import command as training
+from ris_ros.training.language import corpora
 from ris_ros.training.language import report as language_report
 from ris_ros.training.language.grammar import Grammar
 from ris_ros.training.language.treebank import convert, read_conllu
@@ -163,7 +163,7 @@ def test_grammar_is_repeatable_and_its_trees_are_sound():
     vocab = pipelines.load_pipeline('shipped').vocab
     for nodes in sentences:
         assert [n.label for n in nodes if n.head < 0] == ['ROOT']
-        doc = training.doc_of(vocab, [nodes])
+        doc = corpora.doc_of(vocab, [nodes])
         assert len(list(doc.sents)) == 1 and all(t.tag_ and t.pos_ and t.lemma_ for t in doc)
 
 

@@ -16,7 +16,7 @@ from ris_ros.studies.ablation_effects import EFFECTS, judge, verdicts
 from ris_ros.studies.ablation_rows import FULL, GROUPS, Plan, Row, Table, plan_of
 from ris_ros.studies.ablation_run import Lab, LabSpec, SceneResult, _proposal_settings, measure
 from ris_ros.studies.ablation_tables import group_text
-from ris_ros.studies.leaderboard import filled
+from ris_ros.studies.pages import filled
 from ris_ros.types import BadInputError
 
 PROJECT = Path(__file__).parents[3]

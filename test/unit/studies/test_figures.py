@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ris_ros.studies import figures
-from ris_ros.studies.leaderboard import fill, filled
+from ris_ros.studies.pages import fill, filled
 
 ROOT = Path(__file__).resolve().parents[3]
 

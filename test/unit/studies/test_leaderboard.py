@@ -8,7 +8,7 @@ from datasets_fixtures import refer_folder
 from eval_fakes import EXTRA, HEADER, FakeSpec, evaluate
 
 from ris_ros.evaluation.document import build_document, read_document, write_document
-from ris_ros.studies import leaderboard
+from ris_ros.studies import leaderboard, pages
 from ris_ros.types import BadInputError
 
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
@@ -83,13 +83,13 @@ def test_results_over_different_sentences_are_refused(project: Path, capsys) -> 
 def test_missing_marks_and_results_are_named(project: Path) -> None:
     (project / 'README.md').write_text('# Title\n')
     with pytest.raises(BadInputError, match='needs the marks'):
-        leaderboard.fill(project / 'README.md', 'x')
+        pages.fill(project / 'README.md', 'x', (leaderboard.START, leaderboard.END))
     with pytest.raises(BadInputError, match='holds no result'):
         leaderboard.read_results(project / 'nowhere')
 
 
 @pytest.mark.skipif(not list(RESULTS.glob('*.json')), reason='no results in this checkout')
 def test_readme_shows_what_the_results_say() -> None:
-    shown = leaderboard.filled(PROJECT / 'README.md')
+    shown = pages.filled(PROJECT / 'README.md', (leaderboard.START, leaderboard.END))
     assert shown == leaderboard.table(leaderboard.read_results(RESULTS)), \
         'run scripts/leaderboard --table-only'
