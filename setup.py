@@ -78,18 +78,5 @@ setup(
             'tabletop_camera = ris_ros.demo.tabletop_camera:main',
             'commander = ris_ros.demo.commander:main',
         ],
-        'ris_ros.methods': [
-            'hybridgl = ris_ros.methods.hybridgl.method:HybridGL',
-            'tas = ris_ros.methods.tas.method:TAS',
-            'clip_only = ris_ros.methods.baselines.clip_only:ClipOnly',
-            'global_local = ris_ros.methods.baselines.features_and_maps:GlobalLocal',
-            'region_token = ris_ros.methods.baselines.features_and_maps:RegionToken',
-            'score_map = ris_ros.methods.baselines.features_and_maps:ScoreMap',
-            'clip_surgery = ris_ros.methods.baselines.features_and_maps:ClipSurgery',
-            'grad_cam = ris_ros.methods.baselines.features_and_maps:GradCam',
-            'iterprime = ris_ros.methods.iterprime.method:IteRPrimE',
-            'text_only = ris_ros.methods.baselines.text_only:TextOnly',
-            'oracle = ris_ros.methods.baselines.oracle:Oracle',
-        ],
     },
 )

@@ -37,11 +37,12 @@ from ris_ros.methods.hybridgl.method import HybridGL
 from ris_ros.methods.hybridgl.scores import RELEASED_B, RELEASED_B_DEFAULT
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import text_plan
+from ris_ros.methods.registry import settings_for
 from ris_ros.models import gem, proposals, sampling, vit
 from ris_ros.models import region_streams as hybrid
 from ris_ros.models.clip import PUBLISHED, ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
-from ris_ros.settings import describe, from_mapping
+from ris_ros.types import View
 
 TOLERANCE = 1e-3
 HELPERS = 4  # functions that parse the sentence again, after the one that cuts it to tokens
@@ -241,7 +242,7 @@ def ours(method: HybridGL, scene: orders.Scene) -> list[orders.Answer]:
     """Return our answers: one look at the image, nothing remembered of earlier runs."""
     _analyse.cache_clear()
     method.clip._texts.clear()
-    seen = method.prepare(scene.image)
+    seen = method.prepare(View(scene.image))
     found = [method.ground(seen, analyse(said)) for said in scene.sentences]
     return [orders.Answer(g.scores.astype(np.float64), int(g.order[0])) for g in found]
 
@@ -249,9 +250,7 @@ def ours(method: HybridGL, scene: orders.Scene) -> list[orders.Answer]:
 def tabletop() -> tuple[HybridGL, Released]:
     """Return both orders over the shipped networks."""
     profile = get_profile('tabletop')
-    known = {f.name for f in describe(HybridGLSettings)}
-    settings = from_mapping(HybridGLSettings, {
-        **profile.overrides('hybridgl', known), **orders.MANY, 'rules': 'released'})
+    settings = settings_for('hybridgl', profile, {**orders.MANY, 'rules': 'released'})
     networks = Networks(profile, 'cpu', 'fp32')
     sam = networks.proposer(settings).sam
     method = HybridGL(networks.clip(), orders.FirstProposals(sam, settings), settings)

@@ -30,8 +30,9 @@ from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.methods.iterprime.text import text_plan
 from ris_ros.models.albef import Albef, AlbefConfig
 from ris_ros.models.matcher import PROMPT, Matcher
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals
 from ris_ros.models.wordpiece import WordPiece
+from ris_ros.types import View
 
 ALL, ONE, TOLERANCE = 8.0, 2.0, 1e-3
 SIZE = (480, 640)
@@ -103,9 +104,10 @@ def our_order(matcher: Matcher, image: np.ndarray, sentences: tuple[str, ...]
     _analyse.cache_clear()
     method = IteRPrimE(matcher, None, IterPrimeSettings(rules='released', iterations=LOOKS))
     masks = torch.zeros(1, *SIZE, dtype=torch.bool)
-    scene = method.prepare_with(image, masks, boxes_of(masks), torch.ones(1))
+    scene = method.prepare_with(View(image), Proposals.of(masks))
     analyses: list[Analysis] = [analyse(sentence) for sentence in sentences]
-    return [g.heatmap for g in method.ground_many(scene, analyses) if g.heatmap is not None]
+    return [g.heatmap for g in method.ground_many(scene, analyses)
+            if g is not None and g.heatmap is not None]
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -24,6 +24,7 @@ from ris_ros.datasets.tabletop import SceneGroup
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import Decoder, Proposals, SamProposer
 from ris_ros.models.sam import PUBLISHED, build_sam
+from ris_ros.types import View
 
 SIZE = (480, 640)
 PROPOSALS = 40
@@ -92,9 +93,9 @@ def proposal_settings(settings: Any) -> ProposalSettings:
 class FirstProposals(SamProposer):
     """At most `PROPOSALS` proposals: both orders are cut to the same number."""
 
-    def propose(self, image: np.ndarray) -> Proposals:
+    def propose(self, view: View) -> Proposals:
         """Return the first proposals."""
-        found = super().propose(image)
+        found = super().propose(view)
         return Proposals(found.masks[:PROPOSALS], found.boxes[:PROPOSALS],
                          found.scores[:PROPOSALS], found.stability[:PROPOSALS])
 

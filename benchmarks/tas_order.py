@@ -39,6 +39,7 @@ from torch.nn import functional
 from ris_ros.language.analyser import _analyse, analyse
 from ris_ros.language.pipelines import load_pipeline
 from ris_ros.language.wordnet import open_wordnet
+from ris_ros.methods.registry import settings_for
 from ris_ros.methods.tas import method as module
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.method import TAS
@@ -55,8 +56,7 @@ from ris_ros.models import proposals, vit
 from ris_ros.models.captioner import share_pictures
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD, PUBLISHED, ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
-from ris_ros.settings import describe, from_mapping
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.types import BadInputError, View, WeightsError
 
 TOLERANCE = 1e-3
 UNUSED_BLOCKS = 3  # last blocks after which the tower that nobody reads zeroes patches
@@ -255,7 +255,7 @@ def ours(method: TAS, scene: orders.Scene, released: Released) -> list[orders.An
     scorer: Any = method.scorer
     scorer._texts.clear()
     restart(method.captioner)
-    seen = method.prepare(scene.image)
+    seen = method.prepare(View(scene.image))
     released.overall = seen.cache['description'].overall
     found = [method.ground(seen, analyse(said)) for said in scene.sentences]
     return [orders.Answer(g.scores.astype(np.float64), int(g.order[0])) for g in found]
@@ -264,18 +264,17 @@ def ours(method: TAS, scene: orders.Scene, released: Released) -> list[orders.An
 def tabletop() -> tuple[TAS, Released, str]:
     """Return both orders over the shipped networks, and the captioner's name."""
     profile = get_profile('tabletop')
-    known = {f.name for f in describe(TASSettings)}
-    changed = {**profile.overrides('tas', known), **orders.MANY, 'rules': 'released',
-               'mask_filter': 'on'}   # the published program has no other way
+    # The published program has no other way than the filter.
+    changed = {**orders.MANY, 'rules': 'released', 'mask_filter': 'on'}
     networks, name, captioner = Networks(profile, 'cpu', 'fp32'), 'none', None
-    settings = from_mapping(TASSettings, changed)
+    settings = settings_for('tas', profile, changed)
     try:
         captioner = networks.captioner(settings.captioner, settings.beams,
                                        settings.max_new_tokens)
         name = networks.name_of('caption')
     except (BadInputError, WeightsError):
-        settings = from_mapping(TASSettings, {**changed, 'captions': False,
-                                              'negatives': False})
+        settings = settings_for('tas', profile, {**changed, 'captions': False,
+                                                 'negatives': False})
     sam = networks.proposer(settings).sam
     method = TAS(networks.scorer(), orders.FirstProposals(sam, settings), settings, captioner)
     return method, Released(method, sam), name

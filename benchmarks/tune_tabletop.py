@@ -23,20 +23,23 @@ import numpy as np
 
 from ris_ros import Segmenter
 from ris_ros.language import analyse
+from ris_ros.methods.base import ProposalMethod
+from ris_ros.methods.options import CosineSettings
 from ris_ros.simulation import SPLITS, Frame, TabletopWorld
-from ris_ros.types import Scene
+from ris_ros.types import Scene, View
 
 
 def prepare_true(segmenter: Segmenter, frame: Frame) -> Scene:
     """Return the scene whose proposals are the true masks of at least 300 pixels."""
     import torch
 
-    from ris_ros.models.proposals import boxes_of
+    from ris_ros.models.proposals import Proposals
     objects = [i for i in range(1, int(frame.instances.max()) + 1)
                if (frame.instances == i).sum() >= 300]
     masks = torch.from_numpy(np.stack([frame.instances == i for i in objects]))
-    return segmenter.method.prepare_with(frame.color, masks, boxes_of(masks),
-                                         torch.ones(len(objects)))
+    method = segmenter.method
+    assert isinstance(method, ProposalMethod), 'true masks can stand in for proposals alone'
+    return method.prepare_with(View(frame.color), Proposals.of(masks))
 
 
 def collect(segmenter: Segmenter, scenes: int, first: int, true_masks: bool = False) -> list:
@@ -60,23 +63,18 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def score(segmenter: Segmenter, samples: list, changes: dict) -> dict[str, float]:
     """Return mIoU by tag, over all and of the oracle, under changed settings."""
-    method = segmenter.method
-    original = method.settings
-    method.settings = dataclasses.replace(original, **changes)
+    method = segmenter.method.with_settings(
+        dataclasses.replace(segmenter.settings, **changes))
     by_tag = defaultdict(list)
     for scene, analysis, truth, tag in samples:
         if truth is None:
             continue
-        value = 0.0
-        if len(scene.masks):
-            order = method.ground(scene, analysis).order
-            value = iou(scene.masks[order[0]], truth) if len(order) else 0.0
-            by_tag['oracle'].append(max(iou(m, truth) for m in scene.masks))
-        else:
-            by_tag['oracle'].append(0.0)
+        grounding = method.ground(scene, analysis)
+        order, regions = grounding.order, grounding.regions(scene)
+        value = iou(regions.masks[order[0]], truth) if len(order) else 0.0
+        by_tag['oracle'].append(max((iou(m, truth) for m in regions.masks), default=0.0))
         by_tag[tag].append(value)
         by_tag['all'].append(value)
-    method.settings = original
     return {tag: float(np.mean(values)) for tag, values in by_tag.items()}
 
 
@@ -84,9 +82,11 @@ def fit_match(segmenter: Segmenter, samples: list) -> None:
     """Print match_center and match_width from best cosines of present and absent objects."""
     rows = []
     for scene, analysis, truth, tag in samples:
-        if not len(scene.masks) or tag == 'ambiguous':
+        if tag == 'ambiguous':
             continue
         grounding = segmenter.method.ground(scene, analysis)
+        if not len(grounding.probabilities):
+            continue
         p = float(grounding.probabilities.max())
         s = segmenter.method.settings
         odds = math.log(max(p, 1e-9) / max(1 - p, 1e-9))
@@ -130,7 +130,7 @@ def main() -> None:
     base = {k: value(v) for k, v in (item.split('=') for item in args.base)}
     segmenter = Segmenter.from_profile('tabletop', args.method, settings=base)
     samples = collect(segmenter, args.scenes, args.first, args.true_masks)
-    if hasattr(segmenter.method.settings, 'match_center'):
+    if isinstance(segmenter.settings, CosineSettings):
         fit_match(segmenter, samples)
     names, values = [], []
     for item in args.set:

@@ -1,37 +1,32 @@
-"""The facade: a profile and a method in, a mask and one clear outcome out."""
+"""The facade: a profile and a method in, a mask and one clear outcome out.
+
+The only place where prepared scenes are kept.
+"""
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ris_ros.methods.registry import find_method
-from ris_ros.settings import describe, from_mapping
-from ris_ros.types import (
-    BadInputError,
-    Candidate,
-    Command,
-    Grounding,
-    Outcome,
-    Scene,
-    Segmentation,
-)
+from ris_ros.decision import MAX_CANDIDATES, decide
+from ris_ros.methods.registry import find_method, settings_for
+from ris_ros.types import BadInputError, Camera, Command, Outcome, Scene, Segmentation, View
 
 if TYPE_CHECKING:
     from ris_ros.language import Analysis
     from ris_ros.methods.base import Method
+    from ris_ros.methods.options import OutcomeSettings
     from ris_ros.profiles import Networks
 
-MAX_CANDIDATES = 5
 
-
-def method_settings(method: str) -> type:
+def method_settings(method: str) -> type[OutcomeSettings]:
     """Return the settings dataclass of a method; raises BadInputError for an unknown one."""
     return find_method(method).settings_class()
 
@@ -48,21 +43,25 @@ def networks_of(profile: str, device: str = 'auto', precision: str = 'fp32',
 class Segmenter:
     """Segments what a sentence refers to.
 
-    method: any object with `prepare` and `ground` (`ris_ros.methods.base.Method`).
+    method: see `ris_ros.methods.base.Method`.
     analyse: from a sentence to its analysis; by default `ris_ros.language.analyse`.
-    scene_cache: prepared images that are kept, so that a further sentence about one of them
-    is quick.  Calls from several threads are worked off one after the other.
+    scene_cache: prepared views that are kept, so that a further sentence about one of them
+    is quick; the oldest goes before another is made.  Calls from several threads are worked off
+    one after the other.
     sentence_threads: torch threads for a sentence, 0: all; see `ris_ros.profiles.Profile`.
+    max_candidates: objects that an answer lists at most.
     """
 
     def __init__(self, method: Method, analyse: Callable[[str], Analysis] | None = None,
-                 scene_cache: int = 2, sentence_threads: int = 0) -> None:
+                 scene_cache: int = 2, sentence_threads: int = 0,
+                 max_candidates: int = MAX_CANDIDATES) -> None:
         if analyse is None:
             from ris_ros.language import analyse as default
             analyse = default
-        self.method, self._analyse = method, analyse
-        self._scenes: OrderedDict[bytes, Scene] = OrderedDict()
-        self._scene_cache, self._sentence_threads = scene_cache, sentence_threads
+        self.method, self.max_candidates = method, max_candidates
+        self._analyse, self._sentence_threads = analyse, sentence_threads
+        self._scenes: OrderedDict[Hashable, Scene] = OrderedDict()
+        self._scene_cache = scene_cache
         self._lock = threading.RLock()
 
     @classmethod
@@ -85,10 +84,7 @@ class Segmenter:
         if info.evaluation_only and not for_evaluation:
             raise BadInputError(f'{method} chooses by the true mask and serves evaluation alone; '
                                 f'run `ris eval --method {method}`, or take another method here')
-        settings_cls = info.settings_class()
-        known = {f.name for f in describe(settings_cls)}
-        base: Any = from_mapping(settings_cls, chosen.overrides(method, known))
-        final = from_mapping(settings_cls, settings or {}, base)
+        final = settings_for(method, chosen, settings)
         networks = networks_of(profile, device, precision, model_dir)
         if networks.device == 'cpu':
             options.setdefault('sentence_threads', chosen.sentence_threads)
@@ -101,61 +97,115 @@ class Segmenter:
 
     @property
     def needs_truth(self) -> bool:
-        """Whether scenes must hold the true mask in their cache, under 'truth'."""
-        return bool(getattr(self.method, 'needs_truth', False))
+        """Whether `ground` wants scenes with the true mask; see `Scene.with_truth`."""
+        return self.method.needs_truth
 
-    def segment(self, rgb: np.ndarray, text: str) -> Segmentation:
+    def segment(self, rgb: np.ndarray, text: str, depth: np.ndarray | None = None,
+                camera: Camera | None = None, max_candidates: int | None = None) -> Segmentation:
         """Return the mask of what `text` refers to in an (H, W, 3) uint8 RGB image.
 
+        depth: (H, W) float metres registered to it, NaN where nothing was measured.  camera:
+        its pinhole camera.  Methods that have no use for these ignore them.  max_candidates:
+        in place of the constructor's.
         A sentence that cannot be understood gives the outcome INVALID_COMMAND without a look
-        at the image.  Raises BadInputError for an image that cannot be used.
+        at the image.  Raises BadInputError for an image, depth or camera that cannot be used,
+        and where the method cannot take the sentence.
         """
-        check_image(rgb)
+        view = checked_view(View(rgb, depth, camera))
         start = time.perf_counter()
         analysis = self._analyse(text)
         parsed = time.perf_counter() - start
         if analysis.command.target is None:
-            return _invalid(rgb.shape[:2], analysis.command, {'parse': parsed})
-        known = _digest(rgb) in self._scenes
-        scene = self.prepare(rgb)
-        result = self._ground(scene, analysis, parsed)
+            return _invalid(view.size, analysis.command, {'parse': parsed})
+        scene, known = self._scene(view, None)
+        result = self._ground(scene, analysis, parsed, max_candidates)
         prepared = {} if known else {f'prepare_{k}': v for k, v in scene.timings.items()}
         return _with_timings(result, {**prepared, 'total': time.perf_counter() - start})
 
-    def prepare(self, rgb: np.ndarray) -> Scene:
-        """Do what depends on the image alone; the same picture is not prepared twice.
+    def prepare(self, view: View | np.ndarray, key: Hashable | None = None) -> Scene:
+        """Do what depends on the view alone; the same view is not prepared twice.
 
-        Raises BadInputError for an image that is not (H, W, 3) uint8 or is empty.
+        view: a View, or an (H, W, 3) uint8 RGB image.  key: what the caller knows the view by,
+        such as camera and time stamp; equal keys must mean equal views.  By default a digest of
+        all pixels, the depth and the camera.
+        Raises BadInputError for an image that is not (H, W, 3) uint8 or is empty, and for depth
+        or a camera of another size.
         """
-        check_image(rgb)
-        key = _digest(rgb)
-        with self._lock:
-            if key in self._scenes:
-                self._scenes.move_to_end(key)
-                return self._scenes[key]
-            # A copy: the caller's buffer may be the camera's, soon to hold another frame.
-            scene = self.method.prepare(np.array(rgb))
-            self._scenes[key] = scene
-            while len(self._scenes) > self._scene_cache:
-                self._scenes.popitem(last=False)
-            return scene
+        return self._scene(checked_view(view if isinstance(view, View) else View(view)), key)[0]
 
-    def ground(self, scene: Scene, text: str) -> Segmentation:
-        """Answer one sentence about a prepared scene."""
+    def kept(self, key: Hashable) -> Scene | None:
+        """Return the scene that was prepared under a key, None where it is not kept."""
+        with self._lock:
+            if key not in self._scenes:
+                return None
+            self._scenes.move_to_end(key)
+            return self._scenes[key]
+
+    def forget(self) -> None:
+        """Let go of all scenes, as after a jump of the clock that makes stamps come twice."""
+        with self._lock:
+            self._scenes.clear()
+
+    def _scene(self, view: View, key: Hashable | None) -> tuple[Scene, bool]:
+        """Return the scene of a view and whether it was kept from before."""
+        key = _digest(view) if key is None else key
+        with self._lock:
+            known = self.kept(key)
+            if known is not None:
+                return known, True
+            while self._scenes and len(self._scenes) >= self._scene_cache:
+                self._scenes.popitem(last=False)
+            scene = self.method.prepare(_copied(view))
+            if self._scene_cache > 0:
+                self._scenes[key] = scene
+            return scene, False
+
+    def ground(self, scene: Scene, text: str, max_candidates: int | None = None) -> Segmentation:
+        """Answer one sentence about a prepared scene.
+
+        max_candidates: in place of the constructor's.  Raises BadInputError where the method
+        cannot take the sentence.
+        """
         start = time.perf_counter()
         analysis = self._analyse(text)
         parsed = time.perf_counter() - start
         if analysis.command.target is None:
-            return _invalid(scene.image.shape[:2], analysis.command, {'parse': parsed})
-        result = self._ground(scene, analysis, parsed)
+            return _invalid(scene.view.size, analysis.command, {'parse': parsed})
+        result = self._ground(scene, analysis, parsed, max_candidates)
         return _with_timings(result, {'total': time.perf_counter() - start})
 
-    def _ground(self, scene: Scene, analysis: Analysis, parsed: float) -> Segmentation:
+    def _ground(self, scene: Scene, analysis: Analysis, parsed: float,
+                max_candidates: int | None) -> Segmentation:
         from ris_ros.models.device import threads
         with self._lock, threads(self._sentence_threads):
             grounding = self.method.ground(scene, analysis)
-        return decide(scene, grounding, analysis.command, self.method.settings,
-                      {'parse': parsed, **grounding.timings})
+        result = decide(scene, grounding, analysis.command, self.settings,
+                        self.max_candidates if max_candidates is None else max_candidates)
+        return dataclasses.replace(result, timings={'parse': parsed, **result.timings})
+
+
+def checked_view(view: View) -> View:
+    """Return the view, depth as float32.
+
+    Raises BadInputError unless the image is a non-empty (H, W, 3) uint8 array, the depth
+    (H, W) floating point metres or None, and the camera of the image's size or None.
+    """
+    check_image(view.rgb)
+    height, width = view.size
+    depth = view.depth
+    if depth is not None:
+        if not isinstance(depth, np.ndarray) or not np.issubdtype(depth.dtype, np.floating):
+            kind = depth.dtype if isinstance(depth, np.ndarray) else type(depth).__name__
+            raise BadInputError('depth must be an array of floating point metres, NaN where '
+                                f'nothing was measured, not {kind}')
+        if depth.shape != view.size:
+            raise BadInputError(f'the depth is {depth.shape}, the image {view.size}; register '
+                                'depth to colour first')
+    camera = view.camera
+    if camera is not None and (camera.height, camera.width) != view.size:
+        raise BadInputError(f'the camera is for {camera.width}x{camera.height}, the image is '
+                            f'{width}x{height}')
+    return View(view.rgb, None if depth is None else depth.astype(np.float32, copy=False), camera)
 
 
 def check_image(rgb: np.ndarray) -> None:
@@ -169,81 +219,29 @@ def check_image(rgb: np.ndarray) -> None:
         raise BadInputError(f'the image is empty ({rgb.shape[1]}x{rgb.shape[0]})')
 
 
-def decide(scene: Scene, grounding: Grounding, command: Command, settings: Any,
-           timings: Mapping[str, float]) -> Segmentation:
-    """Return the outcome of a grounding.
-
-    NO_MATCH below `score_threshold`; AMBIGUOUS where another object comes closer than
-    `ambiguity_margin`.  Masks that overlap the better one are the same object seen again.
-    """
-    threshold = getattr(settings, 'score_threshold', 0.2)
-    least_margin = getattr(settings, 'ambiguity_margin', 0.1)
-    ranked = _distinct(scene, grounding, getattr(settings, 'overlap_limit', 0.5))
-    candidates = tuple(_candidate(scene, grounding, rank, index)
-                       for rank, index in enumerate(ranked, start=1))
-    score = candidates[0].score if candidates else 0.0
-    margin = score - candidates[1].score if len(candidates) > 1 else score
-    expression = command.target.expression if command.target else command.text
-    nothing = np.zeros(scene.image.shape[:2], dtype=bool)
-    if not candidates or score < threshold:
-        mask, outcome = nothing, Outcome.NO_MATCH
-        message = (f'nothing in the image matches "{expression}" '
-                   f'(best score {score:.2f}, needed {threshold:.2f})' if candidates else
-                   'no object was found in the image')
-    elif len(candidates) > 1 and margin < least_margin:
-        mask, outcome = candidates[0].mask, Outcome.AMBIGUOUS
-        message = (f'"{expression}" fits several objects (scores {score:.2f} and '
-                   f'{candidates[1].score:.2f}); say which one')
-    else:
-        mask, outcome = candidates[0].mask, Outcome.SUCCEEDED_2D
-        message = f'found "{expression}" with score {score:.2f}'
-    return Segmentation(mask=mask, score=score, margin=margin, outcome=outcome, message=message,
-                        candidates=candidates, heatmap=grounding.heatmap, command=command,
-                        timings=dict(timings))
-
-
-def _candidate(scene: Scene, grounding: Grounding, rank: int, index: int) -> Candidate:
-    x, y, width, height = (float(v) for v in scene.boxes[index])
-    return Candidate(rank=rank, index=index, score=float(grounding.probabilities[index]),
-                     mask=scene.masks[index], box=(x, y, width, height))
-
-
-def _distinct(scene: Scene, grounding: Grounding, limit: float) -> list[int]:
-    """Return the best proposals that are different objects, best first."""
-    kept: list[int] = []
-    for index in (int(i) for i in grounding.order):
-        if len(kept) == MAX_CANDIDATES:
-            break
-        if not any(_overlap(scene, index, other) > limit for other in kept):
-            kept.append(index)
-    return kept
-
-
-def _overlap(scene: Scene, a: int, b: int) -> float:
-    """Return the intersection of two masks over the smaller one's area."""
-    (ax, ay, aw, ah), (bx, by, bw, bh) = scene.boxes[a], scene.boxes[b]
-    x0, y0 = int(max(ax, bx)), int(max(ay, by))
-    x1, y1 = int(min(ax + aw, bx + bw)), int(min(ay + ah, by + bh))
-    if x0 >= x1 or y0 >= y1:
-        return 0.0
-    both = scene.masks[a][y0:y1, x0:x1] & scene.masks[b][y0:y1, x0:x1]
-    return float(both.sum()) / max(int(min(scene.areas[a], scene.areas[b])), 1)
-
-
-def _invalid(size: tuple[int, ...], command: Command, timings: Mapping[str, float]
+def _invalid(size: tuple[int, int], command: Command, timings: Mapping[str, float]
              ) -> Segmentation:
     message = command.problem or 'the command names no object; say which one'
-    return Segmentation(mask=np.zeros(size[:2], dtype=bool), score=0.0, margin=0.0,
+    return Segmentation(mask=np.zeros(size, dtype=bool), score=0.0, margin=0.0,
                         outcome=Outcome.INVALID_COMMAND, message=message, command=command,
                         timings=dict(timings))
 
 
 def _with_timings(result: Segmentation, more: Mapping[str, float]) -> Segmentation:
-    import dataclasses
     return dataclasses.replace(result, timings={**result.timings, **more})
 
 
-def _digest(rgb: np.ndarray) -> bytes:
-    digest = hashlib.blake2b(np.ascontiguousarray(rgb).data, digest_size=16)
-    digest.update(repr(rgb.shape).encode())
+def _copied(view: View) -> View:
+    """Return a copy: the caller's buffers may be the camera's, soon to hold another frame."""
+    return View(np.array(view.rgb), None if view.depth is None else np.array(view.depth),
+                view.camera)
+
+
+def _digest(view: View) -> bytes:
+    """Return 16 bytes that stand for all pixels, the depth and the camera."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (view.rgb, view.depth):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    digest.update(repr((view.size, view.depth is None, view.camera)).encode())
     return digest.digest()

@@ -8,7 +8,7 @@ frame (x right, y down, z forward; REP-103).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -155,8 +155,8 @@ class View:
 class Regions:
     """Masks that an answer chooses among, with what is counted on them once.
 
-    masks: (N, H, W) bool, N may be 0.  boxes: (N, 4) float32 x, y, width, height.
-    areas: (N,) int64 pixels.
+    masks: (N, H, W) bool, N may be 0.  boxes: (N, 4) float32 x, y, width, height, the extent
+    of each mask.  areas: (N,) int64 pixels.
     """
 
     masks: np.ndarray
@@ -184,7 +184,7 @@ class Regions:
 class Scene:
     """All that depends on the view alone, made by `method.prepare`.
 
-    image: (H, W, 3) uint8 RGB.  masks: (N, H, W) bool mask proposals, N may be 0 (a method that
+    view: what was looked at.  masks: (N, H, W) bool mask proposals, N may be 0 (a method that
     brings its own masks has none).  boxes: (N, 4) float32 x, y, width, height.  areas: (N,)
     int64 pixels.  proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
     cache: what the method keeps for its `ground` (tensors on its own device).
@@ -192,7 +192,7 @@ class Scene:
     """
 
     method: str
-    image: np.ndarray
+    view: View
     masks: np.ndarray
     boxes: np.ndarray
     areas: np.ndarray
@@ -200,10 +200,30 @@ class Scene:
     cache: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def without_proposals(cls, method: str, view: View, cache: Mapping[str, Any],
+                          timings: Mapping[str, float]) -> Scene:
+        """Return the scene of a method whose groundings bring their own masks."""
+        none = Regions.of(np.zeros((0, *view.size), dtype=bool))
+        return cls(method, view, none.masks, none.boxes, none.areas,
+                   np.zeros(0, dtype=np.float32), cache, timings)
+
+    @property
+    def image(self) -> np.ndarray:
+        """The picture, (H, W, 3) uint8 RGB."""
+        return self.view.rgb
+
     @property
     def regions(self) -> Regions:
         """The mask proposals."""
         return Regions(self.masks, self.boxes, self.areas)
+
+    def with_truth(self, truth: np.ndarray | None) -> Scene:
+        """Return the scene as a method with `needs_truth` wants it.
+
+        truth: the (H, W) bool mask of what a sentence means, None where it means nothing.
+        """
+        return replace(self, cache={**self.cache, 'truth': truth})
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +271,8 @@ class Segmentation:
     mask: (H, W) bool, all False unless the outcome is SUCCEEDED_2D or AMBIGUOUS.
     score: [0, 1].  margin: score of the best minus that of the second candidate.
     heatmap: (H, W) float32 in [0, 1] or None.  timings: seconds per stage.
+    notes: what the user must be told besides the message, a sentence each.
+    regions: the masks that were chosen among, None where no method was asked.
     """
 
     mask: np.ndarray
@@ -262,3 +284,5 @@ class Segmentation:
     heatmap: np.ndarray | None = None
     command: Command | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    regions: Regions | None = None

@@ -81,6 +81,7 @@ def _document(result: Segmentation, geometry: Any) -> dict[str, Any]:
         if result.command and result.command.target else None,
         'candidates': [{'rank': c.rank, 'score': round(c.score, 4), 'box': list(c.box)}
                        for c in result.candidates],
+        'notes': list(result.notes),
         'target_point': [round(float(v), 4) for v in geometry.point] if geometry else None,
         'timings': {name: round(seconds, 4) for name, seconds in result.timings.items()}}
 
@@ -92,6 +93,7 @@ def _text(document: dict[str, Any]) -> str:
                      f'{document["area"]} pixels')
     if document['target_point']:
         lines.append(f'target point (m, optical frame): {document["target_point"]}')
+    lines += [f'note: {note}' for note in document['notes']]
     return '\n'.join(lines)
 
 

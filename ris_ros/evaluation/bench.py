@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ris_ros import __version__
-from ris_ros.evaluation.evaluate import Predictor, PredictorSpec
+from ris_ros.evaluation.evaluate import Predictor, PredictorSpec, choice
 from ris_ros.evaluation.statistics import percentiles
 
 SEED = 100000          # the first scenes of the tabletop's test split
@@ -96,7 +96,7 @@ def _round(predictor: Predictor, image: BenchImage, times: _Times) -> None:
     answer = predictor.ground(scene, image.sentences[0])
     times.first.append(perf_counter() - start)
     times.prepare.append(prepared - start)
-    times.proposals.append(len(scene.masks))
+    times.proposals.append(len(choice(scene, answer)))
     times.add(scene.timings)
     times.add(answer.timings)
     times.asked.add(image.sentences[0])

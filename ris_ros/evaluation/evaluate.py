@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -18,11 +18,16 @@ from ris_ros.evaluation.metrics import (
     point_in_mask,
 )
 from ris_ros.evaluation.records import GroupResult, Record
-from ris_ros.types import BadInputError, RisError, Scene, Segmentation
+from ris_ros.types import BadInputError, Regions, RisError, Scene, Segmentation
 
 
 class Predictor(Protocol):
-    """What is evaluated: ris_ros.Segmenter, or anything with these two functions."""
+    """What is evaluated: ris_ros.Segmenter, or anything with these."""
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether `ground` wants scenes with the true mask (`Scene.with_truth`)."""
+        ...
 
     def prepare(self, rgb: np.ndarray) -> Scene:
         """Look at an (H, W, 3) uint8 image."""
@@ -134,22 +139,21 @@ def _truth(clock: _Clock, sample: Sample, opened: OpenGroup) -> np.ndarray | Non
 
 def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
               true: np.ndarray | None, prepare_s: float, first: bool) -> Record:
-    asked = scene
-    if getattr(predictor, 'needs_truth', False):
-        asked = replace(scene, cache={**scene.cache, 'truth': true})
+    asked = scene.with_truth(true) if predictor.needs_truth else scene
     answer = _ask(clock, sample.place, lambda: predictor.ground(asked, sample.expression))
     ground_s = clock.last
     # The best candidate counts even where the method would rather not act on it: the choice
     # and the decision are judged apart.
     predicted = answer.candidates[0].mask if answer.candidates else None
-    i, u, oracle_i, oracle_u = _overlaps(scene, predicted, true)
+    among = choice(scene, answer)
+    i, u, oracle_i, oracle_u = _overlaps(among, predicted, true)
     point, point_box = _point(answer.heatmap, sample, true)
     return Record(
         key=sample.key, image_id=sample.image_id, object_id=sample.object_id,
         expression=sample.expression, kind=sample.kind, tags=sample.tags, unseen=sample.unseen,
         category=sample.category, outcome=answer.outcome.name, score=_number(answer.score),
         margin=_number(answer.margin), i=i, u=u, oracle_i=oracle_i, oracle_u=oracle_u,
-        candidates=len(answer.candidates), proposals=len(scene.masks), point=point,
+        candidates=len(answer.candidates), proposals=len(among), point=point,
         point_box=point_box, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
         first=first, stages=_stages(scene, answer, first),
         mask=encode_rle(predicted) if predicted is not None else None)
@@ -169,13 +173,23 @@ def _ask(clock: _Clock, place: tuple[str, str], action: Callable[[], Any]) -> An
                        'command continues from here') from error
 
 
-def _overlaps(scene: Scene, predicted: np.ndarray | None, true: np.ndarray | None,
+def choice(scene: Scene, answer: Segmentation) -> Regions:
+    """Return the masks among which a perfect choice would be made.
+
+    The scene's proposals; of a method that proposes none, the masks that the answer brings.
+    """
+    if len(scene.masks) or answer.regions is None:
+        return scene.regions
+    return answer.regions
+
+
+def _overlaps(among: Regions, predicted: np.ndarray | None, true: np.ndarray | None,
               ) -> tuple[int | None, int | None, int | None, int | None]:
     if true is None:
         return None, None, None, None
     i, u = (0, int(np.count_nonzero(true))) if predicted is None \
         else intersection_union(predicted, true)
-    return i, u, *best_overlap(scene.masks, scene.areas, true)
+    return i, u, *best_overlap(among.masks, among.areas, true)
 
 
 def _point(heatmap: np.ndarray | None, sample: Sample, true: np.ndarray | None,

@@ -8,25 +8,30 @@ import numpy as np
 
 from ris_ros.lazy import require
 from ris_ros.methods.spatial import top_k
-from ris_ros.types import Grounding, Scene
+from ris_ros.types import Grounding, Scene, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ris_ros.methods.options import DecisionSettings
+    from ris_ros.models.proposals import Proposals
 
 # Proposals whose masks as float32 stay below this are kept ready for products, in values.
 READY_VALUES = 1 << 26
 
 
-def scene_of(method: str, image: np.ndarray, masks: Tensor, boxes: Tensor, scores: Tensor,
-             cache: Mapping[str, Any], timings: Mapping[str, float]) -> Scene:
-    """Return a Scene with host copies of the proposals; `cache` stays where it is."""
-    host = masks.cpu().numpy()
-    return Scene(method=method, image=image, masks=host, boxes=boxes.cpu().numpy(),
-                 areas=host.sum(axis=(1, 2), dtype=np.int64),
-                 proposal_scores=scores.float().cpu().numpy(), cache=dict(cache),
-                 timings=dict(timings))
+def scene_of(method: str, view: View, proposals: Proposals, cache: Mapping[str, Any],
+             timings: Mapping[str, float]) -> Scene:
+    """Return a Scene with host copies of the proposals; `cache` stays where it is.
+
+    The proposals are kept for `ProposalMethod.proposals_of`, in the memory of those copies.
+    """
+    host = proposals.to('cpu')
+    masks = host.masks.numpy()
+    return Scene(method=method, view=view, masks=masks, boxes=host.boxes.numpy(),
+                 areas=masks.sum(axis=(1, 2), dtype=np.int64),
+                 proposal_scores=host.scores.float().numpy(),
+                 cache={'proposals': host, **cache}, timings=dict(timings))
 
 
 def flat_masks(masks: Tensor) -> Tensor:

@@ -1,16 +1,23 @@
 """Methods by name: built-in ones and those that other packages register.
 
 Another package adds a method by an entry point in the group `ris_ros.methods` that names a
-class with `name`, `settings_class` and `from_networks(networks, settings)`.
+class derived from `ris_ros.methods.base.Method`.  This package's own are listed here alone.
 """
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ris_ros.methods.base import Method
+from ris_ros.methods.options import OutcomeSettings
+from ris_ros.settings import describe, from_mapping
 from ris_ros.types import BadInputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from ris_ros.profiles import Profile
 
 GROUP = 'ris_ros.methods'
 
@@ -25,19 +32,19 @@ BUILT_IN = {
     'clip_only': ('ris_ros.methods.baselines.clip_only:ClipOnly',
                   'ris_ros.methods.baselines.settings:ClipOnlySettings',
                   'baseline: CLIP on region crops, nothing spatial'),
-    'global_local': ('ris_ros.methods.baselines.features_and_maps:GlobalLocal',
+    'global_local': ('ris_ros.methods.baselines.region_features:GlobalLocal',
            'ris_ros.methods.baselines.settings:RegionBaselineSettings',
            'baseline: masked crop and token-masked frame (CVPR 2023)'),
-    'region_token': ('ris_ros.methods.baselines.features_and_maps:RegionToken',
+    'region_token': ('ris_ros.methods.baselines.region_features:RegionToken',
            'ris_ros.methods.baselines.settings:RegionBaselineSettings',
            'baseline: the frame with the other tokens masked'),
-    'score_map': ('ris_ros.methods.baselines.features_and_maps:ScoreMap',
+    'score_map': ('ris_ros.methods.baselines.similarity_maps:ScoreMap',
            'ris_ros.methods.baselines.settings:DenseBaselineSettings',
            "baseline: MaskCLIP's dense score map"),
-    'clip_surgery': ('ris_ros.methods.baselines.features_and_maps:ClipSurgery',
+    'clip_surgery': ('ris_ros.methods.baselines.similarity_maps:ClipSurgery',
            'ris_ros.methods.baselines.settings:DenseBaselineSettings',
            "baseline: CLIP Surgery's similarity map"),
-    'grad_cam': ('ris_ros.methods.baselines.features_and_maps:GradCam',
+    'grad_cam': ('ris_ros.methods.baselines.similarity_maps:GradCam',
            'ris_ros.methods.baselines.settings:DenseBaselineSettings',
            'baseline: Grad-CAM on the last block'),
     'text_only': ('ris_ros.methods.baselines.text_only:TextOnly',
@@ -68,15 +75,23 @@ class MethodInfo:
         """Whether it needs the true mask, so that only the evaluation can use it."""
         return self.name in EVALUATION_ONLY
 
-    def load(self) -> Any:
-        """Return the method's class."""
-        return _import(self.location)
+    def load(self) -> type[Method]:
+        """Return the method's class; raises BadInputError where it is none or not to be had."""
+        found = _import(self.location)
+        if not (isinstance(found, type) and issubclass(found, Method)):
+            raise BadInputError(f'{self.location} is no method; it must be a class derived from '
+                                'ris_ros.methods.base.Method')
+        return found
 
-    def settings_class(self) -> type:
-        """Return the settings dataclass."""
-        if self.settings_location:
-            return _import(self.settings_location)
-        return self.load().settings_class
+    def settings_class(self) -> type[OutcomeSettings]:
+        """Return the settings dataclass; raises BadInputError where it decides nothing."""
+        found = (_import(self.settings_location) if self.settings_location
+                 else self.load().settings_class)
+        if not issubclass(found, OutcomeSettings):
+            raise BadInputError(f'the settings of {self.name} must derive from '
+                                'ris_ros.methods.options.OutcomeSettings, by which its answers '
+                                'are decided')
+        return found
 
 
 def _import(location: str) -> Any:
@@ -104,3 +119,16 @@ def find_method(name: str) -> MethodInfo:
     if name not in known:
         raise BadInputError(f'unknown method {name!r}; there are: {", ".join(sorted(known))}')
     return known[name]
+
+
+def settings_for(method: str, profile: Profile, changes: Mapping[str, Any] | None = None
+                 ) -> Any:
+    """Return a method's settings under a profile, with `changes` over those.
+
+    Raises BadInputError for an unknown method, or a setting that it does not have or whose
+    value does not fit.
+    """
+    settings_class = find_method(method).settings_class()
+    known = {info.name for info in describe(settings_class)}
+    base = from_mapping(settings_class, profile.overrides(method, known))
+    return from_mapping(settings_class, changes or {}, base)

@@ -15,7 +15,7 @@ from ris_ros.models.device import autocast
 from ris_ros.models.options import Mask2FormerSettings
 from ris_ros.models.proposals import CHUNK_VALUES, Proposals, boxes_of
 from ris_ros.models.sampling import IMAGENET_MEAN, IMAGENET_STD, normalise
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.types import BadInputError, View, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -88,12 +88,13 @@ class Mask2FormerProposer:
         self.settings = settings or Mask2FormerSettings()
         self.device, self.precision = device, precision
 
-    def propose(self, image: np.ndarray) -> Proposals:
-        """Return the queries' masks of an (H, W, 3) uint8 RGB image.
+    def propose(self, view: View) -> Proposals:
+        """Return the queries' masks of a view, by its colours alone.
 
         All queries stay, empty masks too.  scores: the mean probability inside a mask, 0
         where it is empty; stability: 1 for all, Mask2Former has no such estimate.
         """
+        image = view.rgb
         pixels, size = self.pixels(image)
         with autocast(self.device, self.precision):
             logits = self.model(pixel_values=pixels).masks_queries_logits[0].float()

@@ -113,17 +113,24 @@ class Matcher:
             ids = ids[:-1]
         return sum(i != self.tokenizer.unknown_id for i in ids)
 
+    def pieces_of(self, expression: str) -> tuple[int, ...]:
+        """Return the ids of an expression behind the prompt.
+
+        Raises BadInputError for one that is longer than the network's position table.
+        """
+        pieces = tuple(self.tokenizer.encode(PROMPT + expression))
+        if len(pieces) > self.config.positions:
+            raise BadInputError(f'the sentence has {len(pieces)} word pieces, the matcher '
+                                f'takes {self.config.positions}; say it shorter: '
+                                f'"{expression[:40]}..."')
+        return pieces
+
     def read(self, expressions: Sequence[str]) -> list[Reading]:
         """Return the readings of expressions, each prompted; known ones come from the cache.
 
         Raises BadInputError for one that is longer than the network's position table.
         """
-        ids = {e: tuple(self.tokenizer.encode(PROMPT + e)) for e in expressions}
-        for expression, pieces in ids.items():
-            if len(pieces) > self.config.positions:
-                raise BadInputError(f'the sentence has {len(pieces)} word pieces, the matcher '
-                                    f'takes {self.config.positions}; say it shorter: '
-                                    f'"{expression[:40]}..."')
+        ids = {e: self.pieces_of(e) for e in expressions}
         new = [e for e in ids if e not in self._texts]
         if new:
             padded, valid = _padded([torch.tensor(ids[e]) for e in new], self.tokenizer.pad_id)

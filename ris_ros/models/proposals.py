@@ -18,6 +18,7 @@ from ris_ros.lazy import require
 from ris_ros.models import sam_decoder, sam_encoder
 from ris_ros.models.device import autocast
 from ris_ros.models.options import ProposalSettings
+from ris_ros.types import View
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,20 @@ class Proposals:
 
     def __len__(self) -> int:
         return len(self.masks)
+
+    @classmethod
+    def of(cls, masks: Tensor, scores: Tensor | None = None) -> Proposals:
+        """Return known (N, H, W) bool masks as proposals; scores (N,): 1 where none are given.
+
+        Their boxes are the masks' extents, their stability is 1.
+        """
+        ones = torch.ones(len(masks), device=masks.device)
+        return cls(masks, boxes_of(masks), ones if scores is None else scores, ones)
+
+    def to(self, device: str) -> Proposals:
+        """Return them on a device, without a copy where they are there."""
+        return Proposals(*(part.to(device) for part in (
+            self.masks, self.boxes, self.scores, self.stability)))
 
 
 def boxes_of(masks: Tensor) -> Tensor:
@@ -103,11 +118,11 @@ class SamProposer:
         self.settings = settings or ProposalSettings()
         self.device, self.precision = device, precision
 
-    def propose(self, image: np.ndarray) -> Proposals:
-        """Return the proposals of an (H, W, 3) uint8 RGB image; there may be none."""
+    def propose(self, view: View) -> Proposals:
+        """Return the proposals of a view, by its colours alone; there may be none."""
         with autocast(self.device, self.precision):
-            embedding, input_size = self._encode(image)
-            return self._generate(embedding, input_size, image.shape[:2])
+            embedding, input_size = self._encode(view.rgb)
+            return self._generate(embedding, input_size, view.size)
 
     def _encode(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
         """Return the image embedding and the (rows, columns) that the image fills."""

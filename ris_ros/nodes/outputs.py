@@ -97,6 +97,7 @@ def result_details(reply: Reply, header: Header) -> dict[str, Any]:
         'candidates': len(segmentation.candidates), 'score': segmentation.score,
         'margin': segmentation.margin, 'infer_ms': 1e3 * reply.infer_s,
         'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,
+        'notes': ' '.join(segmentation.notes) or None,
         'point_xyz': geometry.point if geometry else None, 'frame_id': header.frame_id,
         **{f'{stage}_ms': 1e3 * seconds for stage, seconds in reply.timings.items()},
         'candidate_list': segmentation.candidates,

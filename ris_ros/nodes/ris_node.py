@@ -317,7 +317,8 @@ class RisNode(LifecycleNode):
             token=record, text=record.text,
             scene_key=(header.frame_id, header.stamp.sec, header.stamp.nanosec),
             read_image=partial(image_to_rgb, frame.image.message),
-            measure=partial(measure, frame=frame, want_depth=want_depth, parameters=p)))
+            measure=partial(measure, frame=frame, want_depth=want_depth, parameters=p),
+            max_candidates=p.max_candidates))
         self._publish_status()
 
     def _on_replies(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.service.worker import SegmenterLike
-from ris_ros.settings import describe, from_mapping
 
 SegmenterFactory = Callable[[NodeParameters, Mapping[str, Any] | None], SegmenterLike]
 
@@ -30,9 +29,7 @@ def method_defaults(method: str, profile: str) -> tuple[type, Any]:
 
     Raises BadInputError for an unknown method or profile.
     """
+    from ris_ros.methods.registry import settings_for
     from ris_ros.profiles import get_profile
-    from ris_ros.segmenter import method_settings
-    settings_class = method_settings(method)
-    known = {info.name for info in describe(settings_class)}
-    return settings_class, from_mapping(settings_class,
-                                        get_profile(profile).overrides(method, known))
+    settings = settings_for(method, get_profile(profile))
+    return type(settings), settings

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation
+from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation, View
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ LOGGER = logging.getLogger(__name__)
 class SegmenterLike(Protocol):
     """What the worker needs of ris_ros.Segmenter."""
 
-    def prepare(self, rgb: np.ndarray, /) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image."""
+    def prepare(self, view: View, /) -> Scene:
+        """Look at a view."""
         ...
 
-    def ground(self, scene: Scene, text: str, /) -> Segmentation:
-        """Answer one sentence about it."""
+    def ground(self, scene: Scene, text: str, /, max_candidates: int) -> Segmentation:
+        """Answer one sentence about it; max_candidates: objects that are listed at most."""
         ...
 
 
@@ -41,6 +41,7 @@ class Job:
 
     read_image is called on the worker's thread and returns (H, W, 3) uint8 RGB; `measure`
     gets the segmentation and returns the geometry or raises.  scene_key names the image.
+    max_candidates: objects that the answer lists at most.
     """
 
     token: Any
@@ -48,6 +49,7 @@ class Job:
     scene_key: Any
     read_image: Callable[[], np.ndarray]
     measure: Callable[[Segmentation], Any]
+    max_candidates: int = 10
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class Worker:
             self._forget()
             segmenter = factory()
             if warm_up:  # the first pass of a network is several times slower than the rest
-                segmenter.ground(segmenter.prepare(warm_up_image()), 'the red box')
+                segmenter.ground(segmenter.prepare(View(warm_up_image())), 'the red box',
+                                 max_candidates=1)
             self._segmenter = segmenter
             future.set_result(time.perf_counter() - start)
         except Exception as error:
@@ -153,10 +156,11 @@ class Worker:
                 image = job.read_image()
             except BadInputError as error:
                 return Reply(job.token, failure=(Outcome.INVALID_IMAGE, str(error)))
-            self._scene = (job.scene_key, self._segmenter.prepare(image), image)
+            self._scene = (job.scene_key, self._segmenter.prepare(View(image)), image)
         assert self._scene is not None
         _, scene, image = self._scene
-        segmentation = self._segmenter.ground(scene, job.text)
+        segmentation = self._segmenter.ground(scene, job.text,
+                                              max_candidates=job.max_candidates)
         infer_s = time.perf_counter() - start
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}

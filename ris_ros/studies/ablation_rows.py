@@ -9,12 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
+from ris_ros.settings import describe
+
 FULL = 'full'
 GROUPS = ('hybridgl', 'tas', 'iterprime', 'baselines')
 
-# Settings that choose networks: another instance of the method is built for them.
-NETWORK_SETTINGS = frozenset({'scorer', 'captioner', 'matcher', 'proposals', 'beams',
-                              'max_new_tokens'})
+# Settings that choose or build networks and proposers: another instance of the method is built
+# for them.
+PROPOSAL_SETTINGS = frozenset(info.name for settings in (ProposalSettings, Mask2FormerSettings)
+                              for info in describe(settings))
+NETWORK_SETTINGS = PROPOSAL_SETTINGS | {'scorer', 'captioner', 'matcher', 'proposals', 'beams',
+                                        'max_new_tokens'}
 # Settings that `prepare` does not read, per method; None: it reads none but those above.
 _DECISIONS = {'match_center', 'match_width', 'score_threshold', 'ambiguity_margin',
               'overlap_limit'}

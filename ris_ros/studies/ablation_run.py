@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ris_ros.datasets.base import Group, Sample
-from ris_ros.evaluation.metrics import peak, point_in_mask
+from ris_ros.evaluation.metrics import best_overlap, intersection_union, peak, point_in_mask
 from ris_ros.evaluation.tasks import worker_failed
-from ris_ros.methods.registry import find_method
-from ris_ros.settings import describe, from_mapping
+from ris_ros.methods.base import Method, ProposalMethod, Proposer
+from ris_ros.methods.registry import find_method, settings_for
+from ris_ros.settings import to_mapping
 from ris_ros.studies.ablation_effects import WITH_POSITION, WITHOUT_POSITION
-from ris_ros.studies.ablation_rows import Row
-from ris_ros.types import BadInputError, Grounding, RisError, Scene
+from ris_ros.studies.ablation_rows import PROPOSAL_SETTINGS, Row
+from ris_ros.types import Grounding, RisError, Scene, View
 
 # One answer: intersection and union in pixels, and whether the heat map's peak is inside.
 Answer = tuple[int, int, bool | None]
@@ -62,21 +63,21 @@ class LabSpec:
         return Lab(self)
 
 
+@dataclass(frozen=True, eq=False)
 class _Known:
     """A proposer that knows its answer."""
 
-    def __init__(self, found: Any, device: str) -> None:
-        self.found, self.device = found, device
+    found: Any
 
-    def propose(self, image: np.ndarray) -> Any:
+    def propose(self, view: View) -> Any:
         return self.found
 
 
 @dataclass(eq=False)
 class _Setting:
-    """One scene as it is worked on: picture, truths, analysed sentences, shared proposals."""
+    """One scene as it is worked on: view, truths, analysed sentences, shared proposals."""
 
-    image: np.ndarray
+    view: View
     truths: list[np.ndarray]
     analyses: list[Any]
     proposals: dict[Any, Any] = field(default_factory=dict)
@@ -91,8 +92,7 @@ class Lab:
         self._analyse = analyse
         self._networks = networks_of(spec.profile, spec.device)
         self._profile = self._networks.profile
-        self._methods: dict[str, Any] = {}
-        self._proposers: dict[str, Any] = {}
+        self._methods: dict[str, Method] = {}
         self._failed: dict[str, RisError] = {}
         self.left_out: dict[str, str] = {}
         planned = [found for row in spec.rows if (found := self._plan(row)) is not None]
@@ -101,12 +101,8 @@ class Lab:
 
     def _plan(self, row: Row) -> _Planned | None:
         """Return how a row is measured; None, with the reason kept, where a network lacks."""
-        settings_cls = find_method(row.method).settings_class()
-        known = {info.name for info in describe(settings_cls)}
-        base: Any = from_mapping(settings_cls, self._profile.overrides(row.method, known))
-        ground = from_mapping(settings_cls, row.settings, base)
-        shared = from_mapping(settings_cls, row.networks, base)
-        prepare = from_mapping(settings_cls, row.prepared, base)
+        ground, shared, prepare = (settings_for(row.method, self._profile, changes)
+                                   for changes in (row.settings, row.networks, row.prepared))
         try:
             return _Planned(row, self._instance(row.method, shared), prepare, ground)
         except RisError:
@@ -123,11 +119,11 @@ class Lab:
             raise self._failed[key]
         if key not in self._methods:
             try:
-                made = find_method(method).load().from_networks(self._networks, settings)
+                self._methods[key] = find_method(method).load().from_networks(
+                    self._networks, settings)
             except RisError as error:
                 self._failed[key] = error
                 raise
-            self._methods[key], self._proposers[key] = made, made.proposer
         return key
 
     def evaluate(self, group: Group) -> SceneResult:
@@ -139,93 +135,88 @@ class Lab:
                 analysis = self._analyse(sample.expression)
                 if analysis.command.target is not None:
                     asked.append((sample, sample.mask.load(), analysis))
-        work = _Setting(opened.image, [t for _, t, _ in asked], [a for _, _, a in asked])
+        work = _Setting(View(opened.image), [t for _, t, _ in asked], [a for _, _, a in asked])
         answers: dict[str, list[Answer]] = {}
         refused: dict[str, int] = {}
-        best: np.ndarray | None = None
+        best = _Best(work.truths)
         last: tuple[_Planned, Scene] | None = None
         for planned in self.planned:
             scene = self._scene(planned, work, last)
             last = planned, scene
-            overlaps = _overlaps(scene, work)
-            if best is None:
-                best = _best(overlaps)
             found = self._ground(planned, scene, work)
+            best.see(scene, found)
             refused[planned.row.key] = sum(g is None for g in found)
-            answers[planned.row.key] = [
-                _answer(g, overlaps, k, truth)
-                for k, (g, truth) in enumerate(zip(found, work.truths, strict=True))]
-        samples = tuple((s.key, s.image_id, s.object_id, s.expression, _tags(s), *map(int, b))
-                        for (s, _, _), b in zip(asked, best if best is not None else [],
-                                                strict=True))
+            answers[planned.row.key] = [_answer(g, scene, truth) for g, truth in
+                                        zip(found, work.truths, strict=True)]
+        samples = tuple((s.key, s.image_id, s.object_id, s.expression, _tags(s), *b)
+                        for (s, _, _), b in zip(asked, best.overlaps, strict=True))
         return SceneResult(group.key, samples, answers, refused)
 
     def _scene(self, planned: _Planned, work: _Setting,
                last: tuple[_Planned, Scene] | None) -> Scene:
-        method = self._methods[planned.instance]
+        method = self._methods[planned.instance].with_settings(planned.prepare)
         same = last is not None and last[0].instance == planned.instance
         if same and last is not None and last[0].prepare == planned.prepare:
             return last[1]
-        proposer = self._proposers[planned.instance]
-        key = type(proposer).__name__, _proposal_settings(planned.prepare)
-        method.settings = planned.prepare
-        if same and last is not None and key in work.proposals and hasattr(
-                method, 'look_again'):
+        if not isinstance(method, ProposalMethod):
+            return method.prepare(work.view)
+        if same and last is not None:
             return method.look_again(last[1])
+        return method.with_proposer(_Known(self._proposals(method, work))).prepare(work.view)
+
+    def _proposals(self, method: ProposalMethod, work: _Setting) -> Any:
+        """Return the proposals of a method, made once for all that propose in the same way."""
+        proposer: Proposer | None = method.proposer
+        assert proposer is not None, 'from_networks gives every such method its proposer'
+        key = type(proposer).__name__, _proposal_settings(method.settings)
         if key not in work.proposals:
-            work.proposals[key] = proposer.propose(work.image)
-        method.proposer = _Known(work.proposals[key], method.device)
-        return method.prepare(work.image)
+            work.proposals[key] = proposer.propose(work.view)
+        return work.proposals[key]
 
     def _ground(self, planned: _Planned, scene: Scene, work: _Setting
                 ) -> list[Grounding | None]:
-        method = self._methods[planned.instance]
-        method.settings = planned.ground
-        if hasattr(method, 'ground_many'):
-            try:
-                return list(method.ground_many(scene, work.analyses))
-            except BadInputError:
-                pass  # one of them is refused: ask one by one
-        found: list[Grounding | None] = []
-        for analysis, truth in zip(work.analyses, work.truths, strict=True):
-            asked = scene
-            if getattr(method, 'needs_truth', False):
-                asked = replace(scene, cache={**scene.cache, 'truth': truth})
-            try:
-                found.append(method.ground(asked, analysis))
-            except BadInputError:
-                found.append(None)
-        return found
+        method = self._methods[planned.instance].with_settings(planned.ground)
+        if not method.needs_truth:
+            return method.ground_many(scene, work.analyses)
+        return [grounding for analysis, truth in zip(work.analyses, work.truths, strict=True)
+                for grounding in method.ground_many(scene.with_truth(truth), [analysis])]
 
 
-def _proposal_settings(settings: Any) -> tuple[Any, ...]:
-    names = ('points_per_side', 'pred_iou_thresh', 'stability_score_thresh', 'box_nms_thresh',
-             'overlap_nms_thresh', 'min_mask_region_area', 'points_per_batch', 'mask_threshold',
-             'shortest_side', 'longest_side')
-    return tuple(getattr(settings, name, None) for name in names)
+def _proposal_settings(settings: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in to_mapping(settings).items()
+                 if name in PROPOSAL_SETTINGS)
 
 
-def _overlaps(scene: Scene, work: _Setting) -> np.ndarray:
-    """Return I and U of every proposal with every truth, (S, N, 2) int64; kept per scene."""
-    if 'overlaps' not in scene.cache:
-        out = np.zeros((len(work.truths), len(scene.masks), 2), np.int64)
-        for row, truth in zip(out, work.truths, strict=True):
-            row[:, 0] = np.count_nonzero(scene.masks & truth, axis=(1, 2))
-            row[:, 1] = scene.areas + np.count_nonzero(truth) - row[:, 0]
-        scene.cache['overlaps'] = out  # type: ignore[index]
-    return scene.cache['overlaps']
+class _Best:
+    """I and U of what a perfect choice would have got, per sentence.
+
+    Among the proposals of the first row that has any; where none has, among the masks that the
+    rows bring of their own.
+    """
+
+    def __init__(self, truths: Sequence[np.ndarray]) -> None:
+        self._truths, self._proposed = truths, False
+        self.overlaps = [(0, int(np.count_nonzero(truth))) for truth in truths]
+
+    def see(self, scene: Scene, found: Sequence[Grounding | None]) -> None:
+        """Take in a row's scene and its answers."""
+        if self._proposed:
+            return
+        if len(scene.masks):
+            self._proposed = True
+            self.overlaps = [best_overlap(scene.masks, scene.areas, t) for t in self._truths]
+            return
+        for k, (grounding, truth) in enumerate(zip(found, self._truths, strict=True)):
+            if grounding is not None and grounding.own is not None:
+                new = best_overlap(grounding.own.masks, grounding.own.areas, truth)
+                self.overlaps[k] = max(self.overlaps[k], new, key=_ratio)
 
 
-def _best(overlaps: np.ndarray) -> np.ndarray:
-    """Return I and U of the best proposal for each truth, (S, 2)."""
-    if not overlaps.shape[1]:
-        return np.zeros((len(overlaps), 2), np.int64)
-    iou = overlaps[..., 0] / np.maximum(overlaps[..., 1], 1)
-    return np.take_along_axis(overlaps, iou.argmax(1)[:, None, None], axis=1)[:, 0]
+def _ratio(overlap: tuple[int, int]) -> float:
+    return overlap[0] / max(overlap[1], 1)
 
 
-def _answer(grounding: Grounding | None, overlaps: np.ndarray, k: int, truth: np.ndarray
-            ) -> Answer:
+def _answer(grounding: Grounding | None, scene: Scene, truth: np.ndarray) -> Answer:
     if grounding is None:
         return 0, int(np.count_nonzero(truth)), None
     heat, point = grounding.heatmap, None
@@ -234,8 +225,7 @@ def _answer(grounding: Grounding | None, overlaps: np.ndarray, k: int, truth: np
         point = point_in_mask(peak(heat, *truth.shape), truth)
     if not len(grounding.order):
         return 0, int(np.count_nonzero(truth)), point
-    i, u = overlaps[k, grounding.order[0]]
-    return int(i), int(u), point
+    return *intersection_union(grounding.regions(scene).masks[grounding.order[0]], truth), point
 
 
 def _tags(sample: Sample) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from ris_ros.methods.hybridgl.method import HybridGL, TextFeatures
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import text_plan
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals, boxes_of
+from ris_ros.types import View
 
 CONFIG, ARRAYS = reference.load('hybridgl')
 CASES = range(len(CONFIG['cases']))
@@ -66,9 +67,8 @@ def masks_of(image):
 def scenes(method):
     out = {}
     for image in IMAGES:
-        masks = masks_of(image)
-        out[image] = method.prepare_with(
-            ARRAYS[f'image{image}'], masks, boxes_of(masks), torch.ones(len(masks)))
+        out[image] = method.prepare_with(View(ARRAYS[f'image{image}']),
+                                         Proposals.of(masks_of(image)))
     return out
 
 

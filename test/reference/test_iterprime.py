@@ -15,8 +15,9 @@ from ris_ros.methods.iterprime.method import IteRPrimE
 from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.models.albef import AlbefConfig, load_albef
 from ris_ros.models.matcher import Matcher
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals
 from ris_ros.models.wordpiece import WordPiece
+from ris_ros.types import View
 
 CONFIG, ARRAYS = reference.load('iterprime')
 CASES = CONFIG['cases']
@@ -67,8 +68,7 @@ def method(matcher):
 @pytest.fixture(scope='module')
 def scene(method):
     masks = torch.from_numpy(reference.unpack_masks(ARRAYS['masks'], SIZE[1]))
-    return method.prepare_with(np.zeros((*SIZE, 3), np.uint8), masks, boxes_of(masks),
-                               torch.ones(len(masks)),
+    return method.prepare_with(View(np.zeros((*SIZE, 3), np.uint8)), Proposals.of(masks),
                                pixels=torch.from_numpy(ARRAYS['image']).float())
 
 

@@ -16,7 +16,8 @@ from ris_ros.methods.tas.method import TAS, Description
 from ris_ros.methods.tas.settings import TASSettings
 from ris_ros.methods.tas.text import text_plan
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals, boxes_of
+from ris_ros.types import View
 
 CONFIG, ARRAYS = reference.load('tas')
 CASES = range(len(CONFIG['cases']))
@@ -100,10 +101,10 @@ PROMPTS = sorted({text for case in CONFIG['cases'] for text in case['negatives']
 def scenes(method):
     out = {}
     for image in IMAGES:
-        masks, boxes = proposals(image)
+        masks, _ = proposals(image)
         captions = next(c['captions'] for c in CONFIG['cases'] if c['image'] == image)
         out[image] = method.prepare_with(
-            ARRAYS[f'image{image}'], masks, boxes, torch.ones(len(masks)),
+            View(ARRAYS[f'image{image}']), Proposals.of(masks),
             description=Description(tuple(captions), tuple((p, None) for p in PROMPTS)))
     return out
 

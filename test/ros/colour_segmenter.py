@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from ris_ros.types import Candidate, Outcome, Scene, Segmentation
+from ris_ros.types import Candidate, Outcome, Scene, Segmentation, View
 
 CHANNELS = {'red': 0, 'green': 1, 'blue': 2}
 MIN_PIXELS = 50
@@ -18,18 +18,18 @@ MIN_PIXELS = 50
 class ColourSegmenter:
     """Finds the red, green or blue pixels; several colours without a word are ambiguous."""
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        pixels = image.astype(np.int16)
+    def prepare(self, view: View) -> Scene:
+        pixels = view.rgb.astype(np.int16)
         masks = []
         for channel in CHANNELS.values():
             others = np.delete(pixels, channel, axis=2).max(axis=2)
             masks.append(pixels[:, :, channel] - others > 60)
         stack = np.stack(masks)
         areas = stack.sum(axis=(1, 2))
-        return Scene('colour', image, stack, np.array([box_of(mask) for mask in stack], 'f4'),
+        return Scene('colour', view, stack, np.array([box_of(mask) for mask in stack], 'f4'),
                      areas.astype(np.int64), np.ones(3, np.float32))
 
-    def ground(self, scene: Scene, expression: str) -> Segmentation:
+    def ground(self, scene: Scene, expression: str, max_candidates: int) -> Segmentation:
         words = expression.lower().split()
         if 'explode' in words:
             raise RuntimeError('asked to explode')
@@ -42,13 +42,13 @@ class ColourSegmenter:
         candidates = tuple(
             Candidate(rank, index, 1.0 / rank, scene.masks[index],
                       tuple(float(v) for v in scene.boxes[index]))
-            for rank, index in enumerate(wanted, 1))
+            for rank, index in enumerate(wanted[:max_candidates], 1))
         empty = np.zeros(scene.image.shape[:2], bool)
         heat = None if 'coldly' in words else heat_of(scene.image, named)
         if not candidates:
             return Segmentation(empty, 0.0, 0.0, Outcome.NO_MATCH, 'nothing has that colour',
                                 heatmap=heat)
-        if len(candidates) > 1:
+        if len(wanted) > 1:
             return Segmentation(candidates[0].mask, 1.0, 0.0, Outcome.AMBIGUOUS,
                                 'several colours fit', candidates, heatmap=heat)
         return Segmentation(candidates[0].mask, 1.0, 1.0, Outcome.SUCCEEDED_2D, '', candidates,

@@ -10,10 +10,12 @@ import numpy as np
 
 from ris_ros.datasets.registry import open_dataset
 from ris_ros.evaluation.runner import RunOptions, run
-from ris_ros.types import BadInputError, Candidate, Outcome, Scene, Segmentation
+from ris_ros.types import BadInputError, Candidate, Outcome, Scene, Segmentation, View
 
 
 class FakePredictor:
+    needs_truth = False
+
     def __init__(self, spec: FakeSpec) -> None:
         self.spec = spec
         self.prepared = 0
@@ -32,8 +34,9 @@ class FakePredictor:
         masks[1, height // 4:, width // 4:] = True
         masks[2, 10:30, 10:30] = True
         masks[3, :20, :30] = True
-        return Scene('fake', rgb, masks, np.zeros((4, 4), np.float32), masks.sum(axis=(1, 2)),
-                     np.ones(4, np.float32), timings={'propose': self.spec.seconds})
+        return Scene('fake', View(rgb), masks, np.zeros((4, 4), np.float32),
+                     masks.sum(axis=(1, 2)), np.ones(4, np.float32),
+                     timings={'propose': self.spec.seconds})
 
     def ground(self, scene: Scene, text: str) -> Segmentation:
         if self.spec.fail_on and self.spec.fail_on in text:

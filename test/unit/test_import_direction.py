@@ -108,8 +108,8 @@ def test_circles_are_found_and_arrows_reduced():
         'a': {'b'}, 'b': {'c'}, 'c': set()}
 
 
-@pytest.mark.parametrize('name', ['types', 'settings', 'lazy', 'segmenter', 'profiles', 'overlay',
-                                  'methods.registry', 'methods.options', 'methods.base',
+@pytest.mark.parametrize('name', ['types', 'settings', 'lazy', 'segmenter', 'decision', 'profiles',
+                                  'overlay', 'methods.registry', 'methods.options', 'methods.base',
                                   'methods.spatial', 'methods.hybridgl.method',
                                   'methods.baselines.clip_only', 'models.options',
                                   'models.weights', 'models.fetch', 'models.sam', 'models.clip',

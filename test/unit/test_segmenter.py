@@ -1,5 +1,4 @@
 """The facade: outcomes, input checks, caching; then the real line over random networks."""
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -10,7 +9,9 @@ import numpy as np
 import pytest
 
 from ris_ros.language import Analysis
+from ris_ros.methods.base import Method
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
+from ris_ros.methods.options import OutcomeSettings
 from ris_ros.methods.registry import BUILT_IN, EVALUATION_ONLY, find_method, methods
 from ris_ros.segmenter import Segmenter, method_settings
 from ris_ros.settings import load_yaml, to_yaml
@@ -24,29 +25,28 @@ MASKS[2, 10:30, 50:70] = True   # another object
 MASKS[3, 45:55, 5:75] = True    # a third
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    score_threshold: float = 0.2
-    ambiguity_margin: float = 0.1
-    overlap_limit: float = 0.5
-
-
-class Fake:
+class Fake(Method):
     """A method that answers with the probabilities it was given."""
 
     name = 'fake'
+    settings_class = OutcomeSettings
+    device = 'cpu'
+
+    @classmethod
+    def from_networks(cls, networks, settings):
+        raise NotImplementedError
 
     def __init__(self, probabilities=(0.9, 0.88, 0.3, 0.1), masks=MASKS):
-        self.settings, self.masks = Settings(), masks
+        self.settings, self.masks = OutcomeSettings(), masks
         self.probabilities = np.array(probabilities, dtype=np.float32)
         self.prepared, self.running, self.overlap = 0, 0, False
 
-    def prepare(self, image):
+    def prepare(self, view):
         self.prepared += 1
         n = len(self.masks)
         boxes = np.array([[10, 10, 20, 20], [12, 12, 18, 18], [50, 10, 20, 20], [5, 45, 70, 10]],
                          dtype=np.float32)[:n]
-        return Scene('fake', image, self.masks, boxes, self.masks.sum((1, 2)), np.ones(n),
+        return Scene('fake', view, self.masks, boxes, self.masks.sum((1, 2)), np.ones(n),
                      timings={'proposals': 0.1})
 
     def ground(self, scene, analysis):

@@ -1,33 +1,35 @@
 """Baseline: CLIP's view of each proposal against the whole sentence, nothing spatial."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import ClipOnlySettings
 from ris_ros.methods.regions import chunks, cosines, grounding_of, match_probability, scene_of
 from ris_ros.methods.spatial import softmax
 from ris_ros.models.device import seconds_now
-from ris_ros.types import BadInputError, Grounding, Scene
+from ris_ros.types import BadInputError, Grounding, Scene, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ris_ros.language import Analysis
     from ris_ros.models.clip import ClipModel
-    from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.proposals import Proposals
     from ris_ros.profiles import Networks
 
 
-class ClipOnly:
+class ClipOnly(ProposalMethod):
     """Choose the proposal whose view is most similar to the sentence."""
 
     name = 'clip_only'
     settings_class = ClipOnlySettings
 
-    def __init__(self, clip: ClipModel, proposer: SamProposer,
+    def __init__(self, clip: ClipModel, proposer: Proposer | None,
                  settings: ClipOnlySettings | None = None) -> None:
         self.clip, self.proposer = clip, proposer
         self.settings = settings or ClipOnlySettings()
@@ -38,15 +40,13 @@ class ClipOnly:
         """Build the method over a profile's networks."""
         return cls(networks.clip(), networks.proposer(settings), settings)
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals."""
-        t0 = seconds_now(self.device)
-        found = self.proposer.propose(image)
-        t1 = seconds_now(self.device)
-        features = self._features(image, found.masks, found.boxes)
-        return scene_of(self.name, image, found.masks, found.boxes, found.scores,
-                        {'features': features},
-                        {'proposals': t1 - t0, 'regions': seconds_now(self.device) - t1})
+    def prepare_with(self, view: View, proposals: Proposals,
+                     timings: Mapping[str, float] | None = None) -> Scene:
+        """Prepare a scene with given proposals; timings: seconds spent on them so far."""
+        start = seconds_now(self.device)
+        features = self._features(view.rgb, proposals.masks, proposals.boxes)
+        return scene_of(self.name, view, proposals, {'features': features},
+                        {**(timings or {}), 'regions': seconds_now(self.device) - start})
 
     def _features(self, image: np.ndarray, masks: Tensor, boxes: Tensor) -> Tensor:
         torch = require('torch', 'models')

@@ -1,47 +1,47 @@
 """Not a method: the best proposal by the truth, what a perfect choice would reach."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import OracleSettings
 from ris_ros.methods.regions import grounding_of, scene_of
-from ris_ros.models.device import seconds_now
-from ris_ros.types import BadInputError, Grounding, Scene
+from ris_ros.types import BadInputError, Grounding, Scene, View
 
 if TYPE_CHECKING:
     from ris_ros.language import Analysis
-    from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.proposals import Proposals
     from ris_ros.profiles import Networks
 
 
-class Oracle:
+class Oracle(ProposalMethod):
     """Ranks the proposals by their IoU with the true mask.
 
-    For evaluation alone, which puts the truth into the scene's cache under 'truth': an
-    (H, W) bool mask, or None for a sentence that has no answer.
+    For evaluation alone, which gives the scene the truth (`Scene.with_truth`): an (H, W) bool
+    mask, or None for a sentence that has no answer.
     """
 
     name = 'oracle'
     settings_class = OracleSettings
     needs_truth = True
 
-    def __init__(self, proposer: SamProposer, settings: OracleSettings | None = None) -> None:
+    def __init__(self, proposer: Proposer | None, settings: OracleSettings | None = None,
+                 device: str = 'cpu') -> None:
         self.proposer, self.settings = proposer, settings or OracleSettings()
-        self.device = proposer.device
+        self.device = device
 
     @classmethod
     def from_networks(cls, networks: Networks, settings: OracleSettings) -> Oracle:
         """Build it over a profile's proposer."""
-        return cls(networks.proposer(settings), settings)
+        return cls(networks.proposer(settings), settings, networks.device)
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals."""
-        start = seconds_now(self.device)
-        found = self.proposer.propose(image)
-        return scene_of(self.name, image, found.masks, found.boxes, found.scores, {},
-                        {'proposals': seconds_now(self.device) - start})
+    def prepare_with(self, view: View, proposals: Proposals,
+                     timings: Mapping[str, float] | None = None) -> Scene:
+        """Prepare a scene with given proposals; timings: seconds spent on them so far."""
+        return scene_of(self.name, view, proposals, {}, timings or {})
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Rank by IoU with the truth; raises BadInputError where nobody has given it."""

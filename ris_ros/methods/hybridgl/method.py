@@ -8,12 +8,14 @@ say, `released` as the authors' code does (they differ in a dozen places, see
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.hybridgl import scores as scoring
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import HybridGLText, text_plan
@@ -28,14 +30,14 @@ from ris_ros.methods.regions import (
 )
 from ris_ros.methods.spatial import position_prior
 from ris_ros.models.device import autocast, seconds_now
-from ris_ros.types import BadInputError, Grounding, Scene, Target
+from ris_ros.types import BadInputError, Grounding, Scene, Target, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ris_ros.language import Analysis
     from ris_ros.models.clip import ClipModel
-    from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.proposals import Proposals
     from ris_ros.profiles import Networks
 
 
@@ -54,7 +56,7 @@ class TextFeatures:
     gem: Tensor
 
 
-class HybridGL:
+class HybridGL(ProposalMethod):
     """The method, over a CLIP and a mask proposer.
 
     gem_clip: another CLIP for the response map; by default the same.
@@ -63,39 +65,33 @@ class HybridGL:
     name = 'hybridgl'
     settings_class = HybridGLSettings
 
-    def __init__(self, clip: ClipModel, proposer: SamProposer,
+    def __init__(self, clip: ClipModel, proposer: Proposer | None,
                  settings: HybridGLSettings | None = None,
                  gem_clip: ClipModel | None = None) -> None:
         from ris_ros.models.vit import check_tower
         self.clip, self.gem_clip, self.proposer = clip, gem_clip or clip, proposer
         self.settings = settings or HybridGLSettings()
-        if self.settings.blur_kernel % 2 == 0:
-            raise BadInputError('blur_kernel must be odd')
+        self.check_settings()
         check_tower(self.clip.visual)
         check_tower(self.gem_clip.visual)
         self.device = clip.device
+
+    def check_settings(self) -> None:
+        """Raise BadInputError for an even kernel."""
+        if self.settings.blur_kernel % 2 == 0:
+            raise BadInputError('blur_kernel must be odd')
 
     @classmethod
     def from_networks(cls, networks: Networks, settings: HybridGLSettings) -> HybridGL:
         """Build the method over a profile's networks."""
         return cls(networks.clip(), networks.proposer(settings), settings)
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals."""
-        start = seconds_now(self.device)
-        found = self.proposer.propose(image)
-        return self.prepare_with(image, found.masks, found.boxes, found.scores,
-                                 {'proposals': seconds_now(self.device) - start})
-
-    def prepare_with(self, image: np.ndarray, masks: Tensor, boxes: Tensor, scores: Tensor,
-                     timings: dict[str, float] | None = None) -> Scene:
-        """Prepare a scene with given proposals: masks (N, H, W) bool, boxes (N, 4) x, y, w, h.
-
-        scores: (N,) the proposer's quality estimate.
-        """
+    def prepare_with(self, view: View, proposals: Proposals,
+                     timings: Mapping[str, float] | None = None) -> Scene:
+        """Prepare a scene with given proposals; timings: seconds spent on them so far."""
         from ris_ros.models import gem
         from ris_ros.models.proposals import pixel_counts
-        timings = dict(timings or {})
+        image, masks = view.rgb, proposals.masks
         t0 = seconds_now(self.device)
         with autocast(self.device, 'fp32'):
             features = self.region_features(image, masks)
@@ -105,21 +101,28 @@ class HybridGL:
             iou, containment = mask_overlaps(masks)
             runs = gem.runs_of(masks)
             areas = pixel_counts(masks)
-        timings.update(regions=t1 - t0, patches=t2 - t1)
-        return scene_of(self.name, image, masks, boxes, scores, {
+        return scene_of(self.name, view, proposals, {
             'features': features, 'patches': patches, 'runs': runs, 'areas': areas,
-            'iou': iou, 'containment': containment}, timings)
+            'iou': iou, 'containment': containment, 'patch_settings': self._patch_settings},
+            {**(timings or {}), 'regions': t1 - t0, 'patches': t2 - t1})
 
     def look_again(self, scene: Scene) -> Scene:
-        """Return the scene with region features under the present settings, all else kept.
+        """Return the scene under this instance's settings, its proposals kept.
 
-        For ablations: proposals, patch features and overlaps do not depend on the fusion.
+        Patch features are computed again only where their own settings differ: they, and the
+        overlaps, do not depend on the fusion.
         """
-        torch = require('torch', 'models')
         with autocast(self.device, 'fp32'):
-            features = self.region_features(scene.image,
-                                            torch.from_numpy(scene.masks).to(self.device))
-        return replace(scene, cache={**scene.cache, 'features': features})
+            changed = {'features': self.region_features(scene.image,
+                                                        self.proposals_of(scene).masks)}
+            if scene.cache['patch_settings'] != self._patch_settings:
+                changed['patches'] = self.patch_features(scene.image)
+        return replace(scene, cache={**scene.cache, **changed,
+                                     'patch_settings': self._patch_settings})
+
+    @property
+    def _patch_settings(self) -> tuple[int, ...]:
+        return self._gem_size, self.settings.gem_blocks, self.settings.gem_iterations
 
     def region_views(self, image: np.ndarray, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Return local and global network inputs of N masks, two (N, 3, s, s) float32.

@@ -11,19 +11,21 @@ everything), `released` the authors' code.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.iterprime import maps
 from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.methods.iterprime.text import IterPrimeText, text_plan
 from ris_ros.methods.options import by_rules
 from ris_ros.methods.regions import chunks, flat_masks, grounding_of, scene_of
 from ris_ros.models.device import seconds_now
-from ris_ros.types import BadInputError, Grounding, Scene
+from ris_ros.types import BadInputError, Grounding, Scene, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,15 +36,7 @@ if TYPE_CHECKING:
     from ris_ros.profiles import Networks
 
 
-class Proposer(Protocol):
-    """What proposes masks: Mask2Former, SAM, or anything alike."""
-
-    def propose(self, image: np.ndarray) -> Proposals:
-        """Return the proposals of an (H, W, 3) uint8 RGB image."""
-        ...
-
-
-class IteRPrimE:
+class IteRPrimE(ProposalMethod):
     """The method, over an image-text matcher and a mask proposer.
 
     Raises BadInputError for a Grad-CAM layer that the matcher does not have.
@@ -56,7 +50,7 @@ class IteRPrimE:
         self.matcher, self.proposer = matcher, proposer
         self.settings = settings or IterPrimeSettings()
         self.device = matcher.device
-        matcher.check_layer(self.settings.layer)
+        self.check_settings()
 
     @classmethod
     def from_networks(cls, networks: Networks, settings: IterPrimeSettings) -> IteRPrimE:
@@ -66,62 +60,77 @@ class IteRPrimE:
             return cls(matcher, networks.proposer(settings), settings)
         return cls(matcher, networks.mask2former(settings), settings)
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals.
+    def check_settings(self) -> None:
+        """Raise BadInputError for a layer that does not look at the image."""
+        self.matcher.check_layer(self.settings.layer)
 
-        Raises BadInputError where the method was made without a proposer.
-        """
-        if self.proposer is None:
-            raise BadInputError('there is no mask proposer; hand masks to prepare_with')
-        start = seconds_now(self.device)
-        found = self.proposer.propose(image)
-        return self.prepare_with(image, found.masks, found.boxes, found.scores,
-                                 {'proposals': seconds_now(self.device) - start})
-
-    def prepare_with(self, image: np.ndarray, masks: Tensor, boxes: Tensor, scores: Tensor,
-                     timings: dict[str, float] | None = None,
+    def prepare_with(self, view: View, proposals: Proposals,
+                     timings: Mapping[str, float] | None = None,
                      pixels: Tensor | None = None) -> Scene:
-        """Prepare a scene with given proposals: masks (N, H, W) bool, boxes (N, 4) x, y, w, h.
+        """Prepare a scene with given proposals; timings: seconds spent on them so far.
 
-        scores: (N,) the proposer's quality estimate.  pixels: (1, 3, s, s), the matcher's
-        input, by default made of the image.
+        pixels: (1, 3, s, s), the matcher's input, by default made of the image.
         """
-        timings = dict(timings or {})
+        masks = proposals.masks
         t0 = seconds_now(self.device)
-        look = self.matcher.look(self.matcher.pixels(image) if pixels is None else pixels)
+        look = self.matcher.look(self.matcher.pixels(view.rgb) if pixels is None else pixels)
         t1 = seconds_now(self.device)
         parts = part_counts(masks)
-        timings.update(image=t1 - t0, parts=seconds_now(self.device) - t1)
-        return scene_of(self.name, image, masks, boxes, scores, {
+        return scene_of(self.name, view, proposals, {
             'look': look, 'masks': flat_masks(masks), 'areas': masks.flatten(1).sum(1),
-            'parts': parts}, timings)
+            'parts': parts}, {**(timings or {}), 'image': t1 - t0,
+                              'parts': seconds_now(self.device) - t1})
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
-        """Score the proposals for one analysed sentence; see `ground_many`."""
-        return self.ground_many(scene, [analysis])[0]
+        """Score the proposals for one analysed sentence.
 
-    def ground_many(self, scene: Scene, analyses: Sequence[Analysis]) -> list[Grounding]:
-        """Score the proposals for several analysed sentences side by side.
-
-        Raises BadInputError where a sentence names no object, has no word that the matcher
+        Raises BadInputError where the sentence names no object, has no word that the matcher
         knows, or is longer than it takes.
         """
-        plans, expressions = [], []
-        for analysis in analyses:
-            if analysis.doc is None:
-                raise BadInputError(analysis.command.problem or 'the command names no object')
-            expressions.append(analysis.doc.text)
-            plans.append(text_plan(analysis.doc, self.matcher.tokenizer.count,
-                                   self.settings.rules))  # type: ignore[arg-type]
-        return self.ground_plans(scene, expressions, plans)
+        expression, plan = self._planned(analysis)
+        return self.ground_plans(scene, [expression], [plan])[0]
+
+    def ground_many(self, scene: Scene, analyses: Sequence[Analysis]) -> list[Grounding | None]:
+        """Score the proposals for several analysed sentences side by side.
+
+        None for each that `ground` would refuse.
+        """
+        out: list[Grounding | None] = [None] * len(analyses)
+        planned: dict[int, tuple[str, IterPrimeText]] = {}
+        for i, analysis in enumerate(analyses):
+            with contextlib.suppress(BadInputError):
+                planned[i] = self._planned(analysis)
+        found = self.ground_plans(scene, [e for e, _ in planned.values()],
+                                  [p for _, p in planned.values()])
+        for i, grounding in zip(planned, found, strict=True):
+            out[i] = grounding
+        return out
+
+    def _planned(self, analysis: Analysis) -> tuple[str, IterPrimeText]:
+        """Return the expression and its token plan; raises BadInputError as `ground` does."""
+        if analysis.doc is None:
+            raise BadInputError(analysis.command.problem or 'the command names no object')
+        self._check_expression(analysis.doc.text)
+        return analysis.doc.text, text_plan(
+            analysis.doc, self.matcher.tokenizer.count,
+            self.settings.rules)  # type: ignore[arg-type]
+
+    def _check_expression(self, expression: str) -> None:
+        if not self.matcher.known_pieces(expression):
+            raise BadInputError(f'the matcher knows no word of "{expression}"; '
+                                'say it in other words')
+        self.matcher.pieces_of(expression)
 
     def ground_plans(self, scene: Scene, expressions: Sequence[str],
                      plans: Sequence[IterPrimeText]) -> list[Grounding]:
-        """Score the proposals for expressions whose token plans are known."""
+        """Score the proposals for expressions whose token plans are known.
+
+        Raises BadInputError for an expression that the matcher cannot take.
+        """
+        if not expressions:
+            return []
         for expression in expressions:
-            if not self.matcher.known_pieces(expression):
-                raise BadInputError(f'the matcher knows no word of "{expression}"; '
-                                    'say it in other words')
+            self._check_expression(expression)
         start = seconds_now(self.device)
         readings = self.matcher.read(expressions)
         t1 = seconds_now(self.device)

@@ -9,12 +9,14 @@ in a dozen places, see `config/methods/tas.yaml`).
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.regions import chunks, grounding_of, match_probability, scene_of
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.settings import TASSettings
@@ -28,14 +30,14 @@ from ris_ros.methods.tas.text import (
     text_plan,
 )
 from ris_ros.models.device import autocast, seconds_now
-from ris_ros.types import BadInputError, Grounding, Scene, Target
+from ris_ros.types import BadInputError, Grounding, Scene, Target, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ris_ros.language import Analysis
     from ris_ros.models.captioner import Captioner
-    from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.proposals import Proposals
     from ris_ros.models.scorers import Scorer
     from ris_ros.profiles import Networks
 
@@ -54,7 +56,7 @@ class Description:
     overall: str = ''
 
 
-class TAS:
+class TAS(ProposalMethod):
     """The method, over a scorer (an image-text model), a mask proposer and a captioner.
 
     captioner: may be None where the settings want neither captions nor negatives; else
@@ -64,15 +66,11 @@ class TAS:
     name = 'tas'
     settings_class = TASSettings
 
-    def __init__(self, scorer: Scorer, proposer: SamProposer,
+    def __init__(self, scorer: Scorer, proposer: Proposer | None,
                  settings: TASSettings | None = None, captioner: Captioner | None = None) -> None:
         self.scorer, self.proposer, self.captioner = scorer, proposer, captioner
         self.settings = settings or TASSettings()
-        if self.settings.blur_kernel % 2 == 0:
-            raise BadInputError('blur_kernel must be odd')
-        if captioner is None and _wants_captioner(self.settings):
-            raise BadInputError('TAS needs a captioner for its P and N scores; give one, or set '
-                                'captions and negatives to false')
+        self.check_settings()
         self.device = scorer.device
 
     @classmethod
@@ -84,25 +82,26 @@ class TAS:
         return cls(networks.scorer(settings.scorer), networks.proposer(settings), settings,
                    captioner)
 
+    def check_settings(self) -> None:
+        """Raise BadInputError for an even kernel, or scores that want a captioner in vain."""
+        if self.settings.blur_kernel % 2 == 0:
+            raise BadInputError('blur_kernel must be odd')
+        if self.captioner is None and _wants_captioner(self.settings):
+            raise BadInputError('TAS needs a captioner for its P and N scores; give one, or set '
+                                'captions and negatives to false')
+
     @property
     def _released(self) -> bool:
         return self.settings.rules == 'released'
 
-    def prepare(self, image: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 RGB image once; the scene may have no proposals."""
-        start = seconds_now(self.device)
-        found = self.proposer.propose(image)
-        return self.prepare_with(image, found.masks, found.boxes, found.scores,
-                                 {'proposals': seconds_now(self.device) - start})
-
-    def prepare_with(self, image: np.ndarray, masks: Tensor, boxes: Tensor, scores: Tensor,
-                     timings: dict[str, float] | None = None,
+    def prepare_with(self, view: View, proposals: Proposals,
+                     timings: Mapping[str, float] | None = None,
                      description: Description | None = None) -> Scene:
-        """Prepare a scene with given proposals: masks (N, H, W) bool, boxes (N, 4) x, y, w, h.
+        """Prepare a scene with given proposals; timings: seconds spent on them so far.
 
-        scores: (N,) the proposer's quality estimate.  description: in place of what the
-        captioner would say.
+        description: in place of what the captioner would say.
         """
+        image = view.rgb
         times = [seconds_now(self.device)]
 
         def lap() -> float:
@@ -110,7 +109,7 @@ class TAS:
             return times[-1] - times[-2]
 
         spent = dict(timings or {})
-        kept, chosen, extents = self._filtered(masks, boxes)
+        kept, chosen, extents = self._filtered(proposals.masks, proposals.boxes)
         centroids = self._centroids(chosen)
         spent['filter'] = lap()
         soft = self._soft(image)
@@ -125,7 +124,7 @@ class TAS:
                  'captions': captions, 'description': description,
                  'negatives': self._similarity(features, self.scorer.encode_text(prompts))}
         spent['texts'] = lap()
-        return scene_of(self.name, image, masks, boxes, scores, cache, spent)
+        return scene_of(self.name, view, proposals, cache, spent)
 
     def _filtered(self, masks: Tensor, boxes: Tensor) -> tuple[np.ndarray, Tensor, Tensor]:
         """Return indices, masks and boxes of the proposals that are looked at."""

@@ -21,6 +21,7 @@ from ris_ros.models.proposals import SamProposer
 from ris_ros.models.weights import sha256_of
 from ris_ros.profiles import PROFILES, Networks
 from ris_ros.training.tabletop.shards import SceneStore
+from ris_ros.types import View
 
 GOOD, BAD = 0.75, 0.60    # IoU with the best object: from here on, below
 FREE = 0.05               # part of the mask on one object, at most
@@ -96,7 +97,7 @@ def _propose(proposer: SamProposer, store: SceneStore, scenes: int, size: int
     from tqdm import tqdm
     packed, scene, instance, iou, of = [], [], [], [], []
     for s in tqdm(range(scenes), desc='proposing', unit='scene'):
-        masks = proposer.propose(np.ascontiguousarray(store.color(s))).masks.cpu().numpy()
+        masks = proposer.propose(View(np.ascontiguousarray(store.color(s)))).masks.cpu().numpy()
         truth = np.asarray(store.instances(s))
         visible = [t.instance for t in store.by_scene[s]]
         if not visible or not len(masks):

@@ -9,14 +9,15 @@ functional = torch.nn.functional
 
 from ris_ros.language import Analysis
 from ris_ros.language.docs import doc_from_rows
-from ris_ros.methods.baselines import features_and_maps as baselines
 from ris_ros.methods.baselines.oracle import Oracle
+from ris_ros.methods.baselines.region_features import GlobalLocal, RegionToken
 from ris_ros.methods.baselines.settings import TextOnlySettings
+from ris_ros.methods.baselines.similarity_maps import ClipSurgery, GradCam, ScoreMap
 from ris_ros.methods.baselines.text_only import TextOnly
 from ris_ros.models import vit
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import Proposals, boxes_of
-from ris_ros.types import BadInputError, Command, Target
+from ris_ros.models.proposals import Proposals
+from ris_ros.types import BadInputError, Command, Target, View
 
 CONFIG = {'embed_dim': 16, 'quick_gelu': True,
           'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 3,
@@ -26,8 +27,7 @@ CONFIG = {'embed_dim': 16, 'quick_gelu': True,
 SAID = Analysis(Command('the mug', target=Target('the mug', 'mug')), doc_from_rows(
     [['the', 'DET', 'DT', 'det', 1], ['mug', 'NOUN', 'NN', 'ROOT', 1]]))
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-METHODS = [baselines.GlobalLocal, baselines.RegionToken, baselines.ScoreMap,
-           baselines.ClipSurgery, baselines.GradCam]
+METHODS = [GlobalLocal, RegionToken, ScoreMap, ClipSurgery, GradCam]
 SMALL = {'start_block': 1, 'gem_blocks': 2, 'map_size': 64}
 
 
@@ -37,9 +37,8 @@ class Given:
     def __init__(self, masks):
         self.masks = torch.as_tensor(masks)
 
-    def propose(self, image):
-        ones = torch.ones(len(self.masks))
-        return Proposals(self.masks, boxes_of(self.masks), ones, ones)
+    def propose(self, view):
+        return Proposals.of(self.masks)
 
 
 def make(cls, clip, masks):
@@ -66,18 +65,18 @@ def quarters():
 @pytest.mark.parametrize('n', [0, 1, 4])
 def test_answers_for_any_number_of_proposals(clip, cls, n):
     method = make(cls, clip, quarters()[:n])
-    grounding = method.ground(method.prepare(IMAGE), SAID)
+    grounding = method.ground(method.prepare(View(IMAGE)), SAID)
     assert sorted(grounding.order.tolist()) == list(range(n))
     assert np.isfinite(grounding.scores).all()
     assert ((grounding.probabilities >= 0) & (grounding.probabilities <= 1)).all()
     with pytest.raises(BadInputError):
-        method.ground(method.prepare(IMAGE), Analysis(Command('', problem='nothing'), None))
+        method.ground(method.prepare(View(IMAGE)), Analysis(Command('', problem='nothing'), None))
 
 
 @pytest.mark.parametrize('cls', METHODS[:2])
 def test_a_text_like_a_regions_feature_finds_the_region(clip, cls, monkeypatch):
     method = make(cls, clip, quarters())
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     for wanted in range(4):
         feature = scene.cache['features'][wanted]
         monkeypatch.setattr(clip, 'encode_text', lambda t, f=feature: f.expand(len(t), -1))
@@ -87,7 +86,7 @@ def test_a_text_like_a_regions_feature_finds_the_region(clip, cls, monkeypatch):
 @pytest.mark.parametrize('cls', METHODS[2:4])
 def test_a_text_like_a_patch_lights_its_place(clip, cls, monkeypatch):
     method = make(cls, clip, quarters())
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     patches = scene.cache['patches'].reshape(8, 8, 16)
     mean = patches.mean(dim=(0, 1))
     for wanted, (y, x) in enumerate([(0, 0), (0, 4), (4, 0), (4, 4)]):
@@ -109,7 +108,7 @@ def test_whole_and_tiny_proposals_one_colour_and_long_sentences(clip, cls):
     long = ' '.join(['mug'] * 31)
     said = Analysis(Command(long, target=Target(long, 'mug')), doc_from_rows(rows))
     for picture in (IMAGE, np.full_like(IMAGE, 128)):
-        grounding = method.ground(method.prepare(picture), said)
+        grounding = method.ground(method.prepare(View(picture)), said)
         assert sorted(grounding.order.tolist()) == [0, 1, 2]
         assert np.isfinite(grounding.scores).all()
         assert np.isfinite(grounding.probabilities).all()
@@ -135,13 +134,13 @@ class Describer:
 def test_text_only_chooses_the_caption_that_says_the_same(clip, view):
     captioner = Describer('the', 'the mug', '', 'mug ' * 40)
     method = TextOnly(clip, Given(quarters()), captioner, TextOnlySettings(caption_view=view))
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     grounding = method.ground(scene, SAID)
     assert grounding.order[0] == 1 and sorted(grounding.order.tolist()) == [0, 1, 2, 3]
     assert grounding.probabilities[1] == pytest.approx(1, abs=1e-5)
     assert grounding.heatmap is None and grounding.details['captions'] == captioner.texts
     empty = TextOnly(clip, Given(quarters()[:0]), Describer())
-    assert not len(empty.ground(empty.prepare(IMAGE), SAID).order)
+    assert not len(empty.ground(empty.prepare(View(IMAGE)), SAID).order)
     with pytest.raises(BadInputError):
         method.ground(scene, Analysis(Command('', problem='nothing'), None))
 
@@ -149,17 +148,14 @@ def test_text_only_chooses_the_caption_that_says_the_same(clip, view):
 def test_the_oracle_takes_the_best_overlap():
     method, truth = Oracle(Given(quarters())), np.zeros((64, 64), bool)
     truth[10:40, :20] = True
-    scene = method.prepare(IMAGE)
-    scene.cache['truth'] = truth
-    grounding = method.ground(scene, SAID)
+    scene = method.prepare(View(IMAGE))
+    grounding = method.ground(scene.with_truth(truth), SAID)
     assert grounding.order.tolist()[:2] == [0, 2]
     assert grounding.scores[0] == pytest.approx(22 * 20 / (32 * 32 + 8 * 20))
-    scene.cache['truth'] = None
-    assert not len(method.ground(scene, SAID).order), 'nothing is meant, nothing is chosen'
+    nothing = method.ground(scene.with_truth(None), SAID)
+    assert not len(nothing.order), 'nothing is meant, nothing is chosen'
     none = Oracle(Given(quarters()[:0]))
-    scene = none.prepare(IMAGE)
-    scene.cache['truth'] = truth
-    assert not len(none.ground(scene, SAID).order)
+    assert not len(none.ground(none.prepare(View(IMAGE)).with_truth(truth), SAID).order)
 
 
 def test_value_features_equal_the_plain_form(clip):
@@ -178,8 +174,8 @@ def test_value_features_equal_the_plain_form(clip):
 
 
 def test_grad_cam_equals_a_finite_difference(clip):
-    method = make(baselines.GradCam, clip, quarters())
-    scene = method.prepare(IMAGE)
+    method = make(GradCam, clip, quarters())
+    scene = method.prepare(View(IMAGE))
     got = method.similarity(scene, 'the mug')
     tokens, text = scene.cache['patches'].double(), method.unit_text('the mug').double()
     visual = build_clip(CONFIG).visual

@@ -144,8 +144,8 @@ from ris_ros.methods.baselines.clip_only import ClipOnly
 from ris_ros.methods.baselines.settings import ClipOnlySettings
 from ris_ros.methods.hybridgl.method import HybridGL
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import Proposals, boxes_of
-from ris_ros.types import BadInputError, Command
+from ris_ros.models.proposals import Proposals
+from ris_ros.types import BadInputError, Command, View
 
 CONFIG = {'embed_dim': 16, 'quick_gelu': True,
           'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 3,
@@ -168,9 +168,8 @@ class Given:
     def __init__(self, masks):
         self.masks = torch.from_numpy(np.asarray(masks, dtype=bool).reshape(-1, *IMAGE.shape[:2]))
 
-    def propose(self, image):
-        ones = torch.ones(len(self.masks))
-        return Proposals(self.masks, boxes_of(self.masks), ones, ones)
+    def propose(self, view):
+        return Proposals.of(self.masks)
 
 
 def rectangles(*spans):
@@ -196,7 +195,7 @@ MUG, CUP = (5, 15, 5, 20), (20, 35, 30, 50)
                                    (MUG, CUP, FULL, TINY, (0, 3, 0, 3))])
 def test_any_number_and_kind_of_proposals(clip, rules, spans):
     method = HybridGL(clip, Given(rectangles(*spans)), HybridGLSettings(rules=rules, **SETTINGS))
-    grounding = method.ground(method.prepare(IMAGE), SAID)
+    grounding = method.ground(method.prepare(View(IMAGE)), SAID)
     n = len(spans)
     expected = n if rules == 'paper' else min(n, 3)
     assert grounding.scores.shape == grounding.probabilities.shape == (n,)
@@ -221,7 +220,7 @@ def test_sentences_at_the_edges(clip, rules, rows):
     for spans in ((), (MUG,), (MUG, CUP, TINY, FULL)):
         method = HybridGL(clip, Given(rectangles(*spans)),
                           HybridGLSettings(rules=rules, **SETTINGS))
-        grounding = method.ground(method.prepare(IMAGE), said)
+        grounding = method.ground(method.prepare(View(IMAGE)), said)
         assert len(grounding.order) == min(len(spans), 3 if rules == 'released' else 4)
         assert np.isfinite(grounding.scores[grounding.order]).all()
         assert np.isfinite(grounding.probabilities).all()
@@ -236,7 +235,7 @@ def test_a_mask_that_vanishes_on_the_token_grid_has_a_feature(clip, rules):
     masks = torch.from_numpy(rectangles(TINY))
     seen = token_grid(masks, clip.grid, 'binary' if rules == 'paper' else 'soft')
     assert bool(seen.any()) == (rules == 'paper'), 'the released grid loses it'
-    features = method.prepare(IMAGE).cache['features']
+    features = method.prepare(View(IMAGE)).cache['features']
     assert torch.isfinite(features).all() and features.norm() > 0
 
 
@@ -255,7 +254,7 @@ def scores_with(clip):
         key = tuple(sorted(settings.items()))
         if key not in known:
             method = HybridGL(clip, proposer, HybridGLSettings(**{**SETTINGS, **settings}))
-            known[key] = method.ground(method.prepare(IMAGE), POSITION).scores
+            known[key] = method.ground(method.prepare(View(IMAGE)), POSITION).scores
         return known[key]
     return run
 
@@ -284,13 +283,13 @@ def test_an_image_of_one_colour(clip):
     for rules in ('paper', 'released'):
         method = HybridGL(clip, Given(rectangles(MUG, CUP)),
                           HybridGLSettings(rules=rules, **SETTINGS))
-        grounding = method.ground(method.prepare(grey), SAID)
+        grounding = method.ground(method.prepare(View(grey)), SAID)
         assert np.isfinite(grounding.scores[grounding.order]).all()
 
 
 def test_a_second_sentence_needs_no_tower(clip, monkeypatch):
     method = HybridGL(clip, Given(rectangles(MUG, CUP)), HybridGLSettings(**SETTINGS))
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     first = method.ground(scene, SAID)
 
     def forbidden(*_, **__):
@@ -304,7 +303,7 @@ def test_wrong_settings_are_named(clip):
         HybridGL(clip, Given([]), HybridGLSettings(blur_kernel=14))
     method = HybridGL(clip, Given(rectangles(MUG)), HybridGLSettings(start_block=9))
     with pytest.raises(BadInputError, match='start_block'):
-        method.prepare(IMAGE)
+        method.prepare(View(IMAGE))
     with pytest.raises(BadInputError, match='no object'):
         HybridGL(clip, Given([]), HybridGLSettings(**SETTINGS)).ground(
             None, Analysis(Command('hm', problem='the command names no object'), None))
@@ -313,11 +312,11 @@ def test_wrong_settings_are_named(clip):
 @pytest.mark.parametrize('view', ['crop', 'masked_crop', 'masked_frame'])
 def test_clip_only(clip, view):
     method = ClipOnly(clip, Given(rectangles(MUG, CUP, TINY)), ClipOnlySettings(view=view))
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     grounding = method.ground(scene, SAID)
     assert sorted(grounding.order.tolist()) == [0, 1, 2]
     assert grounding.scores.sum() == pytest.approx(1, abs=1e-5)
     inputs = method.views(IMAGE, torch.from_numpy(scene.masks), torch.from_numpy(scene.boxes))
     assert inputs.shape == (3, 3, 32, 32)
     empty = ClipOnly(clip, Given([]), ClipOnlySettings(view=view))
-    assert len(empty.ground(empty.prepare(IMAGE), SAID).order) == 0
+    assert len(empty.ground(empty.prepare(View(IMAGE)), SAID).order) == 0

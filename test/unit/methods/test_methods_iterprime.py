@@ -18,11 +18,11 @@ from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.methods.iterprime.text import IterPrimeText
 from ris_ros.models.albef import Albef, AlbefConfig
 from ris_ros.models.matcher import Matcher
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals
 from ris_ros.models.weights import Entry
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.profiles import Networks, Profile, get_profile
-from ris_ros.types import BadInputError, Command, Target, WeightsError
+from ris_ros.types import BadInputError, Command, Target, View, WeightsError
 
 VOCABULARY = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'there', 'is', 'a', 'red', 'mug', 'left', 'of',
               'the', 'bowl']
@@ -71,7 +71,7 @@ def tiles():
 
 def scene_of(method, masks=None):
     masks = tiles() if masks is None else masks
-    return method.prepare_with(picture(), masks, boxes_of(masks), torch.ones(len(masks)))
+    return method.prepare_with(View(picture()), Proposals.of(masks))
 
 
 @pytest.mark.parametrize('rules', ['paper', 'released'])
@@ -204,7 +204,7 @@ def test_layers_and_proposers_that_are_not_there(matcher):
     with pytest.raises(BadInputError, match=r'must lie in \[2, 2\]'):
         IteRPrimE(matcher, None)
     with pytest.raises(BadInputError, match='prepare_with'):
-        make(matcher).prepare(picture())
+        make(matcher).prepare(View(picture()))
 
 
 # ---- refinement on hand-made maps ------------------------------------------------------------

@@ -14,8 +14,8 @@ from ris_ros.methods.tas.method import TAS, Description
 from ris_ros.methods.tas.settings import TASSettings
 from ris_ros.methods.tas.text import text_plan
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import Proposals, boxes_of
-from ris_ros.types import BadInputError, Command, Relation, Target
+from ris_ros.models.proposals import Proposals
+from ris_ros.types import BadInputError, Command, Relation, Target, View
 
 CONFIG = {'embed_dim': 16, 'quick_gelu': True,
           'vision_cfg': {'image_size': 32, 'patch_size': 8, 'width': 32, 'layers': 2,
@@ -38,9 +38,8 @@ class Given:
     def __init__(self, masks):
         self.masks = masks
 
-    def propose(self, image):
-        ones = torch.ones(len(self.masks))
-        return Proposals(self.masks, boxes_of(self.masks), ones, ones)
+    def propose(self, view):
+        return Proposals.of(self.masks)
 
 
 class Parrot:
@@ -84,7 +83,7 @@ def make(clip, masks, text='a red box and a mug', rules='paper', **settings):
 
 
 def answer(method, analysis=None):
-    scene = method.prepare(IMAGE)
+    scene = method.prepare(View(IMAGE))
     grounding = method.ground(scene, analysis or said(THE_MUG))
     assert np.isfinite(grounding.scores[grounding.order]).all()
     assert ((grounding.probabilities >= 0) & (grounding.probabilities <= 1)).all()
@@ -235,7 +234,7 @@ def test_any_clip_scores(clip):
 
 def test_several_features_per_region_count_by_the_best(clip):
     method = make(clip, QUARTERS)
-    scene = method.prepare_with(IMAGE, QUARTERS, boxes_of(QUARTERS), torch.ones(4),
+    scene = method.prepare_with(View(IMAGE), Proposals.of(QUARTERS),
                                 description=Description(('a mug',) * 4))
     features = scene.cache['features']
     several = torch.stack([features.flip(0), features, -features], dim=1)
@@ -251,4 +250,4 @@ def test_settings_that_do_not_fit(clip):
         make(clip, QUARTERS, blur_kernel=74)
     with pytest.raises(BadInputError):
         method = make(clip, QUARTERS)
-        method.ground(method.prepare(IMAGE), Analysis(Command('', problem='nothing'), None))
+        method.ground(method.prepare(View(IMAGE)), Analysis(Command('', problem='nothing'), None))

@@ -16,11 +16,11 @@ from ris_ros.methods.tas.method import TAS
 from ris_ros.methods.tas.settings import TASSettings
 from ris_ros.models.captioner import load_captioner, picture_format
 from ris_ros.models.clip import ClipModel, build_clip
-from ris_ros.models.proposals import boxes_of
+from ris_ros.models.proposals import Proposals
 from ris_ros.models.scorers import load_itc
 from ris_ros.models.weights import write_sums
 from ris_ros.profiles import Networks, get_profile
-from ris_ros.types import BadInputError, Command, Target, WeightsError
+from ris_ros.types import BadInputError, Command, Target, View, WeightsError
 
 
 @pytest.fixture(scope='module')
@@ -133,7 +133,7 @@ def test_tas_over_a_profile_with_a_captioner(folders, tmp_path, monkeypatch, itc
     settings = TASSettings(scorer=itc, beams=2, max_new_tokens=4, min_mask_area=10)
     method = TAS.from_networks(networks, settings)
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    scene = method.prepare_with(image, masks, boxes_of(masks), torch.ones(3))
+    scene = method.prepare_with(View(image), Proposals.of(masks))
     assert len(scene.cache['description'].captions) == 3
     said = Analysis(Command('mug', target=Target('mug', 'mug')),
                     doc_from_rows([['mug', 'NOUN', 'NN', 'ROOT', 0]]))

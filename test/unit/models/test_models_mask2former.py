@@ -7,7 +7,7 @@ transformers = pytest.importorskip('transformers')
 
 from ris_ros.models import mask2former as m
 from ris_ros.models.options import Mask2FormerSettings
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.types import BadInputError, View, WeightsError
 
 CONFIG = {'num_queries': 7, 'num_labels': 5, 'hidden_dim': 32, 'feature_size': 32,
           'mask_feature_size': 32, 'encoder_feedforward_dim': 32, 'encoder_layers': 1,
@@ -40,7 +40,7 @@ def test_every_query_is_a_proposal(network):
     pixels, filled = proposer.pixels(image)
     assert pixels.shape == (1, 3, 64, 96) and filled == (50, 75)
     assert not pixels[..., 50:, :].any() and not pixels[..., 75:].any()
-    got = proposer.propose(image)
+    got = proposer.propose(View(image))
     with torch.no_grad():
         logits = network(pixel_values=pixels).masks_queries_logits
     full = torch.nn.functional.interpolate(logits, size=(64, 96), mode='bilinear')

@@ -14,7 +14,7 @@ from ris_ros.models.proposals import (
     remove_small_regions,
 )
 from ris_ros.models.sam import PUBLISHED, SamConfig, build_sam
-from ris_ros.types import BadInputError
+from ris_ros.types import BadInputError, View
 
 SMALL = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
          'encoder': {'embed_dim': 32, 'depth': 2, 'num_heads': 2, 'global_attn_indexes': [1],
@@ -51,7 +51,7 @@ def image(seed, height=240, width=330):
 def compare(sam, picture, exact=True, **settings):
     """Exact, or up to the rounding of another order of work in the decoder."""
     reference = segment_anything.SamAutomaticMaskGenerator(sam, **settings).generate(picture)
-    got = SamProposer(sam, ProposalSettings(**settings)).propose(picture)
+    got = SamProposer(sam, ProposalSettings(**settings)).propose(View(picture))
     assert len(got) == len(reference)
     for i, record in enumerate(reference):
         differs = np.mean(got.masks[i].numpy() != record['segmentation'])
@@ -163,8 +163,8 @@ def test_overlap_nms_keeps_a_subset():
     sam.mask_decoder = Blobs(0)
     common = {'points_per_side': 6, 'pred_iou_thresh': 0.6, 'stability_score_thresh': 0.4,
               'box_nms_thresh': 0.9, 'min_mask_region_area': 0}
-    every = SamProposer(sam, ProposalSettings(**common)).propose(image(0))
-    few = SamProposer(sam, ProposalSettings(**common, overlap_nms_thresh=0.5)).propose(image(0))
+    every, few = (SamProposer(sam, ProposalSettings(**common, overlap_nms_thresh=limit)).propose(
+        View(image(0))) for limit in (1.0, 0.5))
     assert 0 < len(few) < len(every)
     known = {mask.numpy().tobytes() for mask in every.masks}
     assert all(mask.numpy().tobytes() in known for mask in few.masks)
@@ -192,7 +192,8 @@ def test_small_regions_at_the_edges():
 
 def test_no_candidate_gives_no_proposal():
     torch.manual_seed(0)
-    got = SamProposer(build_sam(SMALL), ProposalSettings(pred_iou_thresh=1.0)).propose(image(0))
+    nothing = ProposalSettings(pred_iou_thresh=1.0)
+    got = SamProposer(build_sam(SMALL), nothing).propose(View(image(0)))
     assert len(got) == 0 and got.masks.shape == (0, 240, 330) and got.boxes.shape == (0, 4)
 
 

@@ -14,7 +14,7 @@ from ris_ros.models import sam as sam_module
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.weights import Entry
 from ris_ros.profiles import PROFILES, Networks, Profile, get_profile
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.types import BadInputError, View, WeightsError
 
 CLIP = {'embed_dim': 64, 'quick_gelu': True,
         'vision_cfg': {'image_size': 32, 'patch_size': 16, 'width': 64, 'layers': 2},
@@ -151,7 +151,7 @@ def test_sam_from_a_state_dict(networks, published):
     assert all(torch.equal(a, b) for a, b in zip(proposer.sam.state_dict().values(),
                                                  sam.state_dict().values(), strict=True))
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    assert proposer.propose(picture).masks.shape[1:] == (48, 64)
+    assert proposer.propose(View(picture)).masks.shape[1:] == (48, 64)
 
 
 def test_hybridgl_over_published_files_answers_as_before_saving(networks, published):
@@ -172,7 +172,7 @@ def test_hybridgl_over_published_files_answers_as_before_saving(networks, publis
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     said = Analysis(Command('the mug', target=Target('the mug', 'mug')), doc_from_rows(
         [['the', 'DET', 'DT', 'det', 1], ['mug', 'NOUN', 'NN', 'ROOT', 1]]))
-    scenes = [method.prepare(picture) for method in (before, after)]
+    scenes = [method.prepare(View(picture)) for method in (before, after)]
     assert len(scenes[0].masks) > 0
     np.testing.assert_array_equal(scenes[0].masks, scenes[1].masks)
     one, two = (m.ground(s, said) for m, s in zip((before, after), scenes, strict=True))

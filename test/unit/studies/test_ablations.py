@@ -203,7 +203,7 @@ def test_shared_scenes_give_what_each_row_gives_alone(model_dir: Path, monkeypat
     monkeypatch.setenv('RIS_MODEL_DIR', str(model_dir))
     made, propose = [], SamProposer.propose
     monkeypatch.setattr(SamProposer, 'propose',
-                        lambda self, image: made.append(1) or propose(self, image))
+                        lambda self, view: made.append(1) or propose(self, view))
     rows = rows_to_try()
     together = Lab(LabSpec('tabletop', 'cpu', rows))
     assert set(together.left_out) == {'tas_v_p'}, 'the only row that wants a captioner'
