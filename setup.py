@@ -28,7 +28,8 @@ EXTRAS = {
                    *PILLOW],
     'evaluation': [f'matplotlib==3.10.9; {OLD}', f'matplotlib==3.11.2; {NEW}',
                    'pycocotools==2.0.11', 'tqdm>=4.60', *PILLOW],
-    'training': MODELS,  # what computes the networks trains them
+    # What computes the networks trains them; several GPUs together by accelerate.
+    'training': [*MODELS, 'accelerate==1.15.0'],
     # ROS 2 Jazzy from the package index, for machines without a ROS installation.
     'ros': ['ros-rclpy[fastrtps]==7.1.6', 'ros-common-interfaces==5.3.6'],
     'ray': ['ray==2.60.0'],

@@ -1,0 +1,105 @@
+"""Settings of trainers from the command line and YAML; nothing heavy is imported here."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ris_ros.lazy import require
+from ris_ros.settings import from_mapping, parse_assignments, to_yaml
+from ris_ros.training.engine.settings import EngineSettings, check_keep_best, check_length
+from ris_ros.types import BadInputError
+
+S = TypeVar('S', bound=EngineSettings)
+FLAGS = ('device', 'seed', 'steps', 'minutes', 'threads')
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every trainer on the engine takes; `read_settings` reads it."""
+    group = parser.add_argument_group('training')
+    group.add_argument('--config', type=Path, metavar='FILE',
+                       help='YAML file of settings, see --show-config')
+    group.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                       dest='settings', help='a setting; may be repeated, comes before --config')
+    group.add_argument('--show-config', action='store_true',
+                       help='print every setting with its default as YAML, and stop')
+    group.add_argument('--device', help='auto, cpu or cuda[:N]')
+    group.add_argument('--seed', type=int)
+    group.add_argument('--steps', type=int, help='length of the run in steps')
+    group.add_argument('--minutes', type=float, help='length of the run in minutes')
+    group.add_argument('--threads', type=int, help='torch threads')
+
+
+def read_settings(settings_cls: type[S], args: argparse.Namespace, section: str = '',
+                  sections: Sequence[str] = (), figures: tuple[str, ...] = ()) -> S:
+    """
+    Return a trainer's settings: defaults, then --config, then flags, then --set.
+
+    section: of this trainer where one command trains several, named in `sections`; a name or
+    YAML mapping under SECTION is for it alone, others are for all.  figures: of the
+    validation, for `keep_best`.  A length by steps replaces a default by minutes and the other
+    way round.  Raises BadInputError for whatever does not fit.
+    """
+    values = _from_yaml(args.config, section, sections) if args.config else {}
+    values |= {name: getattr(args, name) for name in FLAGS
+               if getattr(args, name, None) is not None}
+    values |= parse_assignments(settings_cls, _own(args.settings, section, sections))
+    for one, other in (('steps', 'minutes'), ('minutes', 'steps')):
+        if values.get(one) and other not in values:
+            values[other] = 0
+    settings = from_mapping(settings_cls, values)
+    check_length(settings)
+    check_keep_best(settings.keep_best, figures)
+    return settings
+
+
+def _own(assignments: Sequence[str], section: str, sections: Sequence[str]) -> list[str]:
+    """Return the assignments for all and for one section; SECTION. is left out."""
+    own = []
+    for text in assignments:
+        name = text.partition('=')[0].strip()
+        prefix, dot, _ = name.partition('.')
+        if dot and prefix not in sections:
+            raise BadInputError(f'--set {text}: there is no {prefix!r}; '
+                                f'there are: {", ".join(sections) or "none"}')
+        if not dot:
+            own.append(text)
+        elif prefix == section:
+            own.append(text.strip()[len(prefix) + 1:])
+    return own
+
+
+def _from_yaml(path: Path, section: str, sections: Sequence[str]) -> dict[str, Any]:
+    yaml = require('yaml', 'training')
+    try:
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInputError(f'cannot read settings from {path}: {error}') from error
+    if data is not None and not isinstance(data, Mapping):
+        raise BadInputError(f'{path} must hold one mapping of setting names to values')
+    values: dict[str, Any] = {}
+    inner: dict[str, Any] = {}
+    for name, value in (data or {}).items():
+        if name not in sections:
+            values[str(name)] = value
+        elif not isinstance(value, Mapping):
+            raise BadInputError(f'{path}: {name} must hold a mapping of setting names to values')
+        elif name == section:
+            inner = {str(k): v for k, v in value.items()}
+    return values | inner
+
+
+def config_text(classes: Mapping[str, type[EngineSettings]], title: str) -> str:
+    """Return YAML with every setting of the trainers at its default, one mapping a trainer.
+
+    classes: section to settings class; one alone under the name '' is written without section.
+    """
+    if list(classes) == ['']:
+        return to_yaml(classes[''], title)
+    parts = [f'# {title}']
+    for name, settings_cls in classes.items():
+        body = to_yaml(settings_cls, name)
+        lines = [f'  {line}' if line else '' for line in body.splitlines()[1:]]
+        parts += ['', f'{name}:', *lines]
+    return '\n'.join(parts) + '\n'
