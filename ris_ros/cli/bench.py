@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ris_ros.datasets.base import read_image
-from ris_ros.datasets.files import write_atomically
+from ris_ros.files import write_json
+from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError
 
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=1))
         return 0
     if args.json:
-        write_atomically(Path(args.json), (json.dumps(result, indent=1) + '\n').encode())
+        write_json(args.json, result, durable=True)
     if args.subject == 'language':
         print(json.dumps(result, indent=1))
     else:
@@ -61,7 +61,7 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
     if args.image is not None:
         if not args.expression:
             raise BadInputError('--image needs at least one --expression')
-        images = [BenchImage(read_image(args.image), tuple(args.expression))]
+        images = [BenchImage(read_picture(args.image), tuple(args.expression))]
     else:
         images = tabletop_images(args.scenes)
     spec = SegmenterSpec(args.profile, args.subject, args.device, settings)

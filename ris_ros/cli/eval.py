@@ -26,6 +26,7 @@ from ris_ros.evaluation.evaluate import SegmenterSpec
 from ris_ros.evaluation.metrics import IOU_RULES
 from ris_ros.evaluation.runner import RunOptions, check_workers
 from ris_ros.evaluation.runner import run as run_evaluation
+from ris_ros.files import write_json
 from ris_ros.types import BadInputError
 
 RECORD_FOLDER = Path('ris_eval')
@@ -148,8 +149,7 @@ def _compare(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=1))
         return 0
     if args.json:
-        from ris_ros.datasets.files import write_atomically
-        write_atomically(Path(args.json), (json.dumps(result, indent=1) + '\n').encode())
+        write_json(args.json, result, durable=True)
     print(format_comparison(result))
     return 0
 

@@ -2,29 +2,27 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ris_ros.files import atomic_path, read_text
 from ris_ros.lazy import require
+from ris_ros.pictures import open_picture, orientation
 from ris_ros.types import BadInputError, Camera
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return a picture file as (H, W, 3) uint8 RGB; raises BadInputError if it is none."""
-    return np.array(_open(path).convert('RGB'))
+def check_upright(path: Path) -> None:
+    """Raise BadInputError where a picture is stored turned, so that depth does not fit it.
 
-
-def _open(path: Path) -> Any:
-    pil = require('PIL.Image', 'models')
-    try:
-        picture = pil.open(path)
-        picture.load()
-    except (OSError, ValueError, SyntaxError, pil.DecompressionBombError) as error:
-        raise BadInputError(f'{path} cannot be read as a picture: {error}') from error
-    return picture
+    People see such a picture turned, and so does the method; depth and intrinsics belong to
+    the sensor as it is.
+    """
+    value = orientation(open_picture(path))
+    if value != 1:
+        raise BadInputError(f'{path} is stored turned (EXIF orientation {value}), so depth and '
+                            'intrinsics do not fit it; save it as the camera sees, without EXIF')
 
 
 def read_depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
@@ -34,15 +32,10 @@ def read_depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
     (float).  Raises BadInputError for another kind, or a size other than the image's.
     """
     from ris_ros.geometry import depth_to_metres
-    if path.suffix == '.npy':
-        try:
-            depth = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BadInputError(f'{path} cannot be read as an array: {error}') from error
-    else:
-        depth = np.array(_open(path))
-        if depth.dtype == np.int32:  # some versions of PIL widen 16-bit pictures
-            depth = depth.astype(np.uint16)
+    depth = _array(path) if path.suffix == '.npy' else np.array(
+        open_picture(path, 'the depth picture'))
+    if depth.dtype == np.int32 and depth.size and depth.min() >= 0 and depth.max() <= 65535:
+        depth = depth.astype(np.uint16)  # some versions of PIL widen 16-bit pictures
     if depth.dtype not in (np.uint16, np.float32, np.float64):
         raise BadInputError(f'{path} must hold 16-bit millimetres or float metres, '
                             f'not {depth.dtype}')
@@ -52,14 +45,29 @@ def read_depth(path: Path, size: tuple[int, ...]) -> np.ndarray:
     return depth_to_metres(depth, '16UC1' if depth.dtype == np.uint16 else '32FC1')
 
 
+def _array(path: Path) -> np.ndarray:
+    """Return the array of an .npy file in the machine's byte order."""
+    try:
+        # Mapped, so that a header that claims more than the file holds costs no memory.
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError('it is an archive of arrays')
+        return array.astype(array.dtype.newbyteorder('='))
+    except FileNotFoundError:
+        raise BadInputError(f'the depth array {path} is missing') from None
+    except Exception as error:   # numpy passes on what the header's parser and zipfile raise
+        raise BadInputError(f'{path} cannot be read as an array: {_one_line(error)}') from error
+
+
 def read_camera(path: Path, size: tuple[int, ...]) -> Camera:
     """Return intrinsics from JSON or YAML.
 
     Either fx, fy, cx, cy or a 3x3 matrix `k` (flat or nested, also `camera_matrix: {data}` as
-    ROS calibration files have it); width and height default to the image's.
+    ROS calibration files have it); width and height default to the image's.  Raises
+    BadInputError for a file that cannot be read, another size, or no focal lengths.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding='utf-8')
         data = (json.loads(text) if path.suffix == '.json'
                 else require('yaml', 'models').safe_load(text))
         width = int(data.get('width', data.get('image_width', size[1])))
@@ -71,26 +79,27 @@ def read_camera(path: Path, size: tuple[int, ...]) -> Camera:
             values = flat[[0, 4, 2, 5]]
         else:
             values = np.array([float(data[name]) for name in ('fx', 'fy', 'cx', 'cy')])
-    except BadInputError:
-        raise
     except Exception as error:  # yaml has error types of its own
         raise BadInputError(f'{path} cannot be read as camera intrinsics '
-                            f'({type(error).__name__}: {error}); give fx, fy, cx, cy, width '
+                            f'({_one_line(error)}); give fx, fy, cx, cy, width '
                             'and height') from error
     if (height, width) != tuple(size):
         raise BadInputError(f'the intrinsics are for {width}x{height}, the image is '
                             f'{size[1]}x{size[0]}')
     fx, fy, cx, cy = (float(v) for v in values)
+    if not np.isfinite(values).all() or fx <= 0 or fy <= 0:
+        raise BadInputError(f'{path} is of no calibrated camera (fx {fx}, fy {fy}, cx {cx}, '
+                            f'cy {cy}); focal lengths are positive pixels')
     return Camera(fx, fy, cx, cy, width, height)
 
 
+def _one_line(error: Exception) -> str:
+    """Return an error as one line: parsers of YAML show the place on several."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'
+
+
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a uint8 picture as PNG, under a temporary name first."""
-    pil = require('PIL.Image', 'models')
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    """Write a uint8 picture as PNG, whole or not at all.  Raises as `atomic_path` does."""
+    pil: Any = require('PIL.Image', 'models')
+    with atomic_path(path, parents=False) as temporary:
         pil.fromarray(picture).save(temporary, format='PNG')
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInputError(f'cannot write {path}: {error}') from error

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.cli.files import read_camera, read_depth, read_image, write_png
+from ris_ros.cli.files import check_upright, read_camera, read_depth, write_png
+from ris_ros.pictures import read_picture
 from ris_ros.settings import parse_assignments
 from ris_ros.types import BadInputError, Outcome, Segmentation
 
@@ -38,9 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment and print; exit code 0 also where nothing matches, the outcome says so."""
     from ris_ros.segmenter import Segmenter, method_settings
-    rgb = read_image(args.image)
     if (args.depth is None) != (args.camera_info is None):
         raise BadInputError('--depth and --camera-info go together; give both or none')
+    rgb = read_picture(args.image)
+    if args.depth:
+        check_upright(args.image)
     depth = read_depth(args.depth, rgb.shape[:2]) if args.depth else None
     camera = read_camera(args.camera_info, rgb.shape[:2]) if args.camera_info else None
     settings = parse_assignments(method_settings(args.method), args.settings)

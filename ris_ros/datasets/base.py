@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ris_ros.lazy import require
+from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError
 
 
@@ -200,12 +200,8 @@ class Dataset:
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Read a picture file as (H, W, 3) uint8 RGB.  Raises BadInputError naming the file."""
-    image_module = require('PIL.Image', 'evaluation')
-    try:
-        with image_module.open(path) as picture:
-            return np.asarray(picture.convert('RGB'))
-    except FileNotFoundError:
-        raise BadInputError(f'the image {path} is missing') from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadInputError(f'the image {path} cannot be read ({error})') from error
+    """Read a data set's picture as (H, W, 3) uint8 RGB, as it is stored: masks fit that.
+
+    Raises BadInputError naming the file.
+    """
+    return read_picture(path, exif=False, extra='evaluation')

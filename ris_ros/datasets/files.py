@@ -1,11 +1,9 @@
-"""Reading and writing the files that datasets are made of, with errors that name the file."""
+"""Reading the files that datasets are made of, with errors that name the file."""
 from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,19 +69,3 @@ def _read_bytes(path: Path) -> bytes:
         raise BadInputError(f'{path} is missing; check --root') from None
     except OSError as error:
         raise BadInputError(f'{path} cannot be read ({error.strerror})') from error
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside `path`, then rename: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)   # mkstemp makes files private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

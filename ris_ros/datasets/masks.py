@@ -16,6 +16,7 @@ import numpy as np
 
 from ris_ros.datasets.base import EntryError, Problem
 from ris_ros.lazy import require
+from ris_ros.pictures import open_picture
 from ris_ros.types import BadInputError
 
 CONVENTIONS = ('union', 'hole', 'cris')
@@ -156,15 +157,10 @@ class FileMask:
 
     def load(self) -> np.ndarray:
         """Return the (H, W) bool mask.  Raises EntryError for a missing or broken file."""
-        pil = require('PIL.Image', 'evaluation')
         try:
-            with pil.open(self.path) as picture:
-                array = np.asarray(picture)
-        except FileNotFoundError:
-            raise EntryError(Problem(*self.place, f'the mask {self.path} is missing')) from None
-        except (OSError, SyntaxError, ValueError) as error:
-            raise EntryError(Problem(
-                *self.place, f'the mask {self.path} cannot be read ({error})')) from error
+            array = np.asarray(open_picture(self.path, 'the mask', 'evaluation'))
+        except BadInputError as error:
+            raise EntryError(Problem(*self.place, str(error))) from error
         return np.asarray(array.any(axis=2) if array.ndim == 3 else array != 0)
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.datasets.files import write_atomically
+from ris_ros.files import write_bytes, write_json
 from ris_ros.lazy import require
 from ris_ros.types import BadInputError
 
@@ -42,16 +41,16 @@ def write_refer(root: Path | str, dataset: str,
     records = {}
     for record, array in images:
         full = _image_record(record, array, dataset)
-        write_atomically(root / IMAGE_FOLDER / full['file_name'], _encode(array, full))
+        write_bytes(root / IMAGE_FOLDER / full['file_name'], _encode(array, full))
         records[full['id']] = full
     full_annotations = [_annotation(a) for a in annotations]
     plain, unanswerable = _split_refs(refs, records)
     instances = {'info': {'description': dataset}, 'licenses': [],
                  'images': list(records.values()), 'annotations': full_annotations,
                  'categories': [_plain(c) for c in categories]}
-    write_atomically(folder / 'instances.json', json.dumps(instances).encode())
-    write_atomically(folder / UNANSWERABLE.format(split_by), json.dumps(unanswerable).encode())
-    write_atomically(folder / f'refs({split_by}).p', pickle.dumps(plain, protocol=2))
+    write_json(folder / 'instances.json', instances, indent=None)
+    write_json(folder / UNANSWERABLE.format(split_by), unanswerable, indent=None)
+    write_bytes(folder / f'refs({split_by}).p', pickle.dumps(plain, protocol=2))
     return folder
 
 

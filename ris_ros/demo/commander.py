@@ -36,6 +36,7 @@ from ris_ros.demo.plan import (
     table_line,
     table_lines,
 )
+from ris_ros.files import atomic_path, write_json, write_text
 from ris_ros.lazy import require
 from ris_ros.nodes.messages import image_to_array, stamp_to_seconds, status_values
 from ris_ros.nodes.ris_node import REFUSED
@@ -208,16 +209,9 @@ def save_overlay(folder: Path, number: int, message: Image | None) -> str | None
         return None
     pillow = require('PIL.Image', 'simulation')
     name = f'{number:03d}.png'
-    pillow.fromarray(image_to_array(message)).save(folder / name)
+    with atomic_path(folder / name) as temporary:
+        pillow.fromarray(image_to_array(message)).save(temporary)
     return name
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.part')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -252,10 +246,9 @@ def main(args: list[str] | None = None) -> int:
         commander.destroy_node()
         rclpy.try_shutdown()
     print(*summary_lines(summary), sep='\n', flush=True)
-    write_atomically(Path(options.output) / 'index.html', html_page(answers, summary))
+    write_text(Path(options.output) / 'index.html', html_page(answers, summary))
     if options.json:
-        write_atomically(Path(options.json),
-                         json.dumps(report(answers, summary), indent=1) + '\n')
+        write_json(options.json, report(answers, summary))
     return 0
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from ris_ros import __version__
 from ris_ros.datasets.base import Dataset
-from ris_ros.datasets.files import load_json, write_atomically
+from ris_ros.datasets.files import load_json
 from ris_ros.evaluation.bench import machine
 from ris_ros.evaluation.records import RecordFile
 from ris_ros.evaluation.summary import summarise
+from ris_ros.files import write_text
 from ris_ros.types import BadInputError
 
 SHOWN_PROBLEMS = 50   # entries named in the document; the record names all
@@ -55,8 +56,8 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the document, through a temporary name."""
-    write_atomically(path, to_json(document).encode())
+    """Write the document, whole or not at all."""
+    write_text(path, to_json(document), durable=True)
 
 
 def read_document(path: Path) -> dict[str, Any]:

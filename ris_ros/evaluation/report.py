@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ris_ros.datasets.base import Dataset, EntryError, OpenGroup, Sample
-from ris_ros.datasets.files import write_atomically
 from ris_ros.datasets.masks import decode_rle
 from ris_ros.evaluation import plots
 from ris_ros.evaluation.document import interval, percent
 from ris_ros.evaluation.metrics import iou
 from ris_ros.evaluation.records import Record, RecordFile
+from ris_ros.files import write_text
 from ris_ros.lazy import require
 
 SHOWN = 8             # cases per gallery
@@ -61,7 +61,7 @@ def write_report(folder: Path, document: Mapping[str, Any], dataset: Dataset,
             f'<title>{escape(title)}</title><style>{STYLE}</style><body>'
             f'{"".join(body)}</body></html>')
     path = folder / 'index.html'
-    write_atomically(path, page.encode())
+    write_text(path, page)
     return path
 
 

@@ -5,21 +5,21 @@ The shipped files are checked against their SHA-256 list before anything reads t
 """
 from __future__ import annotations
 
-import hashlib
 import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ris_ros.files import verify_sums
 from ris_ros.lazy import require
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
 SHIPPED = 'shipped'
 PREFERRED = ('en_core_web_trf', 'en_core_web_lg', 'en_core_web_md', 'en_core_web_sm')
-MANIFEST = 'SHA256SUMS'
+ADVICE = 'install ris_ros again, or make the pipeline with: ris train language'
 
 _lock = threading.Lock()
 _loaded: dict[str, Language] = {}
@@ -63,44 +63,10 @@ def _load(name: str) -> Language:
     if name != SHIPPED:
         return spacy.load(name, exclude=['ner'])
     folder = shipped_folder()
-    verify_manifest(folder)
+    verify_sums(folder, ADVICE)
     return spacy.load(folder)
 
 
 def known_words(nlp: Language) -> frozenset[str]:
     """Return the lower-cased words a pipeline of this module knew before it read any text."""
     return _known.get(id(nlp)) or frozenset()
-
-
-def write_manifest(folder: Path) -> None:
-    """List the SHA-256 of every file below `folder` in its SHA256SUMS, in `sha256sum` form."""
-    lines = [f'{_sha256(path)}  {path.relative_to(folder).as_posix()}\n'
-             for path in _files(folder)]
-    (folder / MANIFEST).write_text(''.join(lines), encoding='utf-8')
-
-
-def verify_manifest(folder: Path) -> None:
-    """Raise WeightsError unless the files below `folder` are exactly those of its SHA256SUMS."""
-    manifest = folder / MANIFEST
-    advice = 'install ris_ros again, or make the pipeline with: ris train language'
-    if not manifest.is_file():
-        raise WeightsError(f'the shipped language pipeline is missing from {folder}; {advice}')
-    lines = manifest.read_text(encoding='utf-8').splitlines()
-    expected = {name: digest for digest, name in (line.split('  ', 1) for line in lines)}
-    found = {p.relative_to(folder).as_posix(): p for p in _files(folder)}
-    if set(found) != set(expected):
-        odd = sorted(set(found) ^ set(expected))[0]
-        raise WeightsError(f'{folder / odd} is missing or does not belong to the shipped '
-                           f'language pipeline; {advice}')
-    for name, path in found.items():
-        if _sha256(path) != expected[name]:
-            raise WeightsError(f'{path} does not match its SHA-256; {advice}')
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob('*') if p.is_file() and p.name != MANIFEST
-                  and '__pycache__' not in p.parts)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

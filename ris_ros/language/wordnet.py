@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ris_ros.files import atomic_folder, write_text
 from ris_ros.lazy import require
 
 DEBIAN = Path('/usr/share/wordnet')
@@ -100,18 +101,11 @@ def _complete(place: Path) -> Path:
     target = cache / 'corpora' / 'wordnet'
     if (target / 'lexnames').is_file():
         return target
-    fresh = target.with_name(f'wordnet.{os.getpid()}')
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name in _FILES:
-        shutil.copyfile(place / name, fresh / name)
-    (fresh / 'index.sense').touch()  # must exist; only sense keys would need its content
-    names = _LEXNAMES.split()
-    (fresh / 'lexnames').write_text(''.join(
-        f'{i:02d}\t{name}\t{_POS_NUMBERS[name.split(".")[0]]}\n'
-        for i, name in enumerate(names)), encoding='utf-8')
-    if target.exists():  # another process was faster
-        shutil.rmtree(fresh, ignore_errors=True)
-    else:
-        fresh.rename(target)
+    with atomic_folder(target, keep=True) as fresh:  # another process may be faster
+        for name in _FILES:
+            shutil.copyfile(place / name, fresh / name)
+        (fresh / 'index.sense').touch()  # must exist; only sense keys would need its content
+        write_text(fresh / 'lexnames', ''.join(
+            f'{i:02d}\t{name}\t{_POS_NUMBERS[name.split(".")[0]]}\n'
+            for i, name in enumerate(_LEXNAMES.split())))
     return target

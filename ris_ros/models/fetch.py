@@ -1,7 +1,6 @@
 """Download weights once: progress, resume, checked before they get their name."""
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import urllib.error
@@ -9,13 +8,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from ris_ros.files import sha256_of, write_json, write_sums
 from ris_ros.lazy import require
 from ris_ros.models.weights import (
     OFFLINE_VARIABLE,
     Entry,
     WeightStore,
-    sha256_of,
-    write_sums,
 )
 from ris_ros.types import BadInputError, WeightsError
 
@@ -73,10 +71,8 @@ def _unrecorded(entry: Entry) -> bool:
 
 def _record(entry: Entry, path: Path, digest: str) -> None:
     """Write the layout and the checksum beside the weights at `path`."""
-    part = path.with_suffix('.json.part')
-    part.write_text(json.dumps({'config': entry.config, 'sha256': digest}) + '\n',
-                    encoding='utf-8')
-    part.replace(path.with_suffix('.json'))
+    write_json(path.with_suffix('.json'), {'config': entry.config, 'sha256': digest},
+               indent=None, durable=True)
 
 
 def fetch_folder(store: WeightStore, name: str) -> Path:

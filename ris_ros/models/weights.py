@@ -9,7 +9,6 @@ SHA-256 of that list.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ris_ros.files import SUMS, sha256_of, verify_sums
 from ris_ros.lazy import require
 from ris_ros.types import BadInputError, WeightsError
 
@@ -27,7 +27,6 @@ SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
 MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
 OFFLINE_VARIABLE = 'RIS_OFFLINE'
 FOLDER_FORMAT = 'transformers'
-SUMS = 'SHA256SUMS'
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,6 @@ def cache_folder() -> Path:
     """Return the folder for fetched weights, per user."""
     base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
     return Path(base) / 'ris_ros' / 'weights'
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open('rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class WeightStore:
@@ -150,7 +140,7 @@ class WeightStore:
         shipped = self.entry(name).shipped
         do = ('reinstall ris_ros or train it again' if shipped
               else f'delete it and run: ris models fetch {name}')
-        folder = verify_folder(self.path(name), do)
+        folder = verify_sums(self.path(name), do)
         if shipped and sha256_of(folder / SUMS) != self.expected_sha256(name):
             raise WeightsError(f'{folder} is damaged (its {SUMS} is not the recorded one); {do}')
         return folder
@@ -176,36 +166,6 @@ class WeightStore:
         entry, path = self.entry(name), self.verify(name)
         config = entry.config or self.record(name)['config']
         return read_state(path, entry.format), config
-
-
-def verify_folder(folder: Path, do: str) -> Path:
-    """Return a network's folder after checking its files against its SHA256SUMS.
-
-    Every file must be listed, and be what it was.  Raises WeightsError otherwise, which ends
-    with what to do.
-    """
-    try:
-        lines = (folder / SUMS).read_text(encoding='utf-8').splitlines()
-        sums = {name.lstrip(' *'): digest for digest, _, name in (
-            line.partition(' ') for line in lines if line)}
-        found = {p.relative_to(folder).as_posix() for p in folder.rglob('*')
-                 if p.is_file() and p.name != SUMS}
-        bad = sorted(found ^ set(sums)) or sorted(
-            name for name, digest in sums.items() if sha256_of(folder / name) != digest)
-    except OSError as error:
-        raise WeightsError(f'{folder} cannot be checked ({error}); {do}') from error
-    if bad:
-        raise WeightsError(f'{folder} is damaged ({bad[0]} is not what {SUMS} says); {do}')
-    return folder
-
-
-def write_sums(folder: Path) -> None:
-    """Write the SHA-256 of every file of a folder to its SHA256SUMS."""
-    files = sorted(p for p in folder.rglob('*') if p.is_file() and p.name != SUMS)
-    text = ''.join(f'{sha256_of(p)}  {p.relative_to(folder).as_posix()}\n' for p in files)
-    part = folder / f'{SUMS}.part'
-    part.write_text(text, encoding='utf-8')
-    part.replace(folder / SUMS)
 
 
 def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:

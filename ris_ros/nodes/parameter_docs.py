@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ris_ros.files import write_text
 from ris_ros.nodes.parameters import markdown_table, parameter_table
 from ris_ros.types import BadInputError
 
@@ -26,10 +27,7 @@ def main(args: list[str] | None = None) -> int:
     """Rewrite the file named on the command line."""
     (name,) = sys.argv[1:] if args is None else args
     path = Path(name)
-    text = with_table(path.read_text(encoding='utf-8'))
-    temporary = path.with_name(path.name + '.part')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    write_text(path, with_table(path.read_text(encoding='utf-8')))
     return 0
 
 

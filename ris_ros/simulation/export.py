@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.datasets.files import write_atomically
 from ris_ros.datasets.masks import encode_rle
 from ris_ros.datasets.refer_write import write_refer
+from ris_ros.files import write_bytes, write_json
 from ris_ros.lazy import require
 from ris_ros.simulation.catalogue import ALL_KINDS
 from ris_ros.simulation.scene import split_of
@@ -66,7 +66,7 @@ def write_scene(world: TabletopWorld, folder: Path) -> list[Path]:
         mask = np.where(frame.instances == i + 1, 255, 0).astype(np.uint8)
         files[f'masks/{i + 1}.png'] = _png(mask)
     for name, content in files.items():
-        write_atomically(folder / name, content)
+        write_bytes(folder / name, content)
     return [folder / name for name in files]
 
 
@@ -89,10 +89,9 @@ def export_refer(root: Path, first_seed: int, scenes: int) -> Path:
             with TabletopWorld(seed) as world:
                 frame = world.frame
                 _describe(world, annotations, refs)
-                write_atomically(root / 'tabletop' / DEPTH_FOLDER / f'{seed}.png',
-                                 _png(frame.depth))
-                write_atomically(root / 'tabletop' / CAMERA_FOLDER / f'{seed}.json',
-                                 json.dumps(camera_json(frame.camera)).encode())
+                write_bytes(root / 'tabletop' / DEPTH_FOLDER / f'{seed}.png', _png(frame.depth))
+                write_json(root / 'tabletop' / CAMERA_FOLDER / f'{seed}.json',
+                           camera_json(frame.camera), indent=None)
                 yield {'id': seed}, frame.color
 
     categories = [{'id': i, 'name': kind} for kind, i in CATEGORY_IDS.items()]

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ris_ros import __version__
-from ris_ros.datasets.files import load_json, write_atomically
+from ris_ros.datasets.files import load_json
 from ris_ros.datasets.tabletop import EVALUATION_SEEDS, SceneGroup
 from ris_ros.evaluation.bench import machine
 from ris_ros.evaluation.records import Record
 from ris_ros.evaluation.runner import check_workers
 from ris_ros.evaluation.summary import summarise
+from ris_ros.files import write_text
 from ris_ros.lazy import require
 from ris_ros.studies.ablation_rows import GROUPS, Plan, Row, plan_of
 from ris_ros.studies.ablation_run import Lab, LabSpec, SceneResult, measure
@@ -174,7 +175,7 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
         return f'{{\n{inner}\n{pad[1:]}}}'
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (lines(result, 0) + '\n').encode())
+    write_text(path, lines(result, 0) + '\n', durable=True)
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ ROOT = Path(ris_ros.__file__).resolve().parent
 START, END = '<!-- rooms -->', '<!-- /rooms -->'
 PACKAGE = 'ris_ros'
 # Imported by nearly every room: left out of the drawing, which would be all arrows.
-BASE = ('types', 'lazy', 'settings', 'files')
+BASE = ('types', 'lazy', 'settings', 'files', 'pictures')
 
 Graph = dict[str, set[str]]
 

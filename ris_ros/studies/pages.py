@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ris_ros.datasets.files import write_atomically
+from ris_ros.files import write_text
 from ris_ros.types import BadInputError
 
 
@@ -21,7 +21,7 @@ def fill(path: Path, text: str, marks: tuple[str, str]) -> None:
     _, end, after = rest.partition(closing)
     if not start or not end:
         raise BadInputError(f'{path} needs the marks {opening} and {closing}')
-    write_atomically(path, f'{before}{opening}\n\n{text}\n\n{closing}{after}'.encode())
+    write_text(path, f'{before}{opening}\n\n{text}\n\n{closing}{after}', durable=True)
 
 
 def filled(path: Path, marks: tuple[str, str]) -> str | None:

@@ -21,7 +21,8 @@ USE = METHODS | {'segmenter', 'decision', 'target', 'overlay'}
 DATA = {'datasets', 'simulation'}
 ALLOWED = {
     'types': set(), 'lazy': set(), 'settings': set(), 'files': set(),
-    'geometry': set(), 'language': set(), 'models': set(), 'overlay': {'geometry'},
+    'pictures': set(), 'geometry': set(), 'language': set(), 'models': set(),
+    'overlay': {'geometry'},
     'profiles': {'models'},
     'methods': METHODS,
     'decision': {'geometry'}, 'target': {'geometry'},
@@ -108,8 +109,9 @@ def test_circles_are_found_and_arrows_reduced():
         'a': {'b'}, 'b': {'c'}, 'c': set()}
 
 
-@pytest.mark.parametrize('name', ['types', 'settings', 'lazy', 'segmenter', 'decision', 'profiles',
-                                  'overlay', 'methods.registry', 'methods.options', 'methods.base',
+@pytest.mark.parametrize('name', ['types', 'settings', 'lazy', 'files', 'pictures', 'segmenter',
+                                  'decision', 'profiles', 'overlay', 'methods.registry',
+                                  'methods.options', 'methods.base',
                                   'methods.spatial', 'methods.hybridgl.method',
                                   'methods.baselines.clip_only', 'models.options',
                                   'models.weights', 'models.fetch', 'models.sam', 'models.clip',

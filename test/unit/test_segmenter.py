@@ -226,7 +226,7 @@ def write_captioner(folder, name):
     pytest.importorskip('transformers')
     import transformers_folders
 
-    from ris_ros.models.weights import SUMS, write_sums
+    from ris_ros.files import SUMS, write_sums
     transformers_folders.write(folder / name, 'git')
     write_sums(folder / name)
     (folder / f'{name}.json').write_text(json.dumps({

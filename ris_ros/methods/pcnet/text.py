@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ris_ros.files import write_json
 from ris_ros.lazy import require
 from ris_ros.types import BadInputError
 
@@ -138,11 +138,8 @@ class ModelCues:
             warnings.warn(f'{self.model} gave no usable cues for {expression!r}; '
                           'they are made by the rules', stacklevel=2)
             return rule_cues(doc, count)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f'{path.name}.{os.getpid()}')
-        fresh.write_text(json.dumps({'expression': expression, 'model': self.model,
-                                     'cues': cues}), encoding='utf-8')
-        fresh.replace(path)
+        write_json(path, {'expression': expression, 'model': self.model, 'cues': cues},
+                   indent=None)
         return standardised(cues, count)
 
     def _path(self, expression: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ris_ros.files import atomic_path
 from ris_ros.training.engine.muon import MuonAdamW
 from ris_ros.types import BadInputError
 
@@ -76,11 +77,10 @@ Optimiser = torch.optim.Optimizer | MuonAdamW
 
 def save_checkpoint(path: Path, step: int, budget: Budget, model: nn.Module,
                     optimiser: Optimiser) -> None:
-    """Write a checkpoint under a temporary name, then rename it."""
-    temporary = path.with_suffix('.tmp')
-    torch.save({'step': step, 'seconds': budget.elapsed, 'model': model.state_dict(),
-                'optimiser': optimiser.state_dict()}, temporary)
-    temporary.rename(path)
+    """Write a checkpoint, whole or not at all."""
+    with atomic_path(path, durable=True) as temporary:
+        torch.save({'step': step, 'seconds': budget.elapsed, 'model': model.state_dict(),
+                    'optimiser': optimiser.state_dict()}, temporary)
 
 
 def load_checkpoint(path: Path, budget: Budget, model: nn.Module,

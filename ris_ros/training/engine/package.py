@@ -1,7 +1,6 @@
 """Write a trained network the way the profiles load it: safetensors, JSON, SHA-256."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from ris_ros.models.weights import sha256_of
+from ris_ros.files import atomic_path, sha256_of, write_json
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
@@ -19,22 +18,17 @@ if TYPE_CHECKING:
 def write_network(out: Path, name: str, state: Mapping[str, torch.Tensor],
                   config: Mapping[str, Any], trained: Mapping[str, Any]) -> Path:
     """
-    Write NAME.safetensors and NAME.json to `out`, each under a temporary name first.
+    Write NAME.safetensors and NAME.json to `out`, each whole or not at all.
 
     The JSON holds the configuration, the last validation record and the weights' SHA-256.
     Returns the path of the weights.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f'{name}.safetensors'
-    temporary = out / f'{name}.safetensors.tmp'
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary))
-    temporary.chmod(0o644)   # save_file makes it private
-    temporary.rename(path)
+    with atomic_path(path, durable=True) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, str(temporary))
     record = {'name': name, 'config': dict(config), 'validation': dict(trained),
               'sha256': sha256_of(path), 'bytes': path.stat().st_size}
-    temporary = out / f'{name}.json.tmp'
-    temporary.write_text(json.dumps(record, indent=1) + '\n')
-    temporary.rename(out / f'{name}.json')
+    write_json(out / f'{name}.json', record, durable=True)
     return path
 
 

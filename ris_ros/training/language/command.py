@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ris_ros.files import atomic_folder, write_sums, write_text
 from ris_ros.lazy import require
 from ris_ros.training.language.corpora import write_corpora
 from ris_ros.training.language.report import print_report
@@ -118,7 +119,6 @@ def write_pipeline(best: Path, out: Path, ewt: Path) -> None:
 
     Written beside `out` first and renamed, so that `out` is never half a pipeline.
     """
-    from ris_ros.language.pipelines import write_manifest
     spacy = require('spacy', 'language')
     nlp = spacy.load(best)
     nlp.meta.update({
@@ -128,17 +128,14 @@ def write_pipeline(best: Path, out: Path, ewt: Path) -> None:
         'sources': [{'name': 'Universal Dependencies English Web Treebank',
                      'license': 'CC BY-SA 4.0'},
                     {'name': 'ris_ros generated commands', 'license': 'as ris_ros'}]})
-    fresh = out.with_name(out.name + '.new')
-    shutil.rmtree(fresh, ignore_errors=True)
-    nlp.to_disk(fresh)
-    config = (fresh / 'config.cfg').read_text(encoding='utf-8')
     work = best.parent  # the corpora's place is of no use to anyone else
-    (fresh / 'config.cfg').write_text(config.replace(str(work) + '/', ''), encoding='utf-8')
-    shutil.copyfile(ewt / 'LICENSE.txt', fresh / 'LICENSE-CC-BY-SA-4.0.txt')
-    (fresh / 'README.md').write_text(NOTICE, encoding='utf-8')
-    write_manifest(fresh)
-    shutil.rmtree(out, ignore_errors=True)
-    fresh.rename(out)
+    with atomic_folder(out) as fresh:
+        nlp.to_disk(fresh)
+        config = (fresh / 'config.cfg').read_text(encoding='utf-8')
+        write_text(fresh / 'config.cfg', config.replace(str(work) + '/', ''))
+        shutil.copyfile(ewt / 'LICENSE.txt', fresh / 'LICENSE-CC-BY-SA-4.0.txt')
+        write_text(fresh / 'README.md', NOTICE)
+        write_sums(fresh)
 
 
 NOTICE = """# The pipeline that ships with ris_ros

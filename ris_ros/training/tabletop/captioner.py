@@ -11,8 +11,6 @@ one loader serves this captioner and those of others.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ris_ros.files import SUMS, atomic_folder, sha256_of, write_json, write_sums
 from ris_ros.lazy import require
 from ris_ros.models import pillow_resize as bicubic
 from ris_ros.models import sampling
 from ris_ros.models.captioner import PictureFormat, TransformersCaptioner
-from ris_ros.models.weights import SHIPPED, SUMS, WeightStore, sha256_of, write_sums
+from ris_ros.models.weights import SHIPPED, WeightStore
 from ris_ros.training.engine.loop import Budget, pick_device, train
 from ris_ros.training.tabletop.captioner_texts import WORDS, Shown, named, told
 from ris_ros.training.tabletop.shards import SceneStore, Thing
@@ -236,23 +235,20 @@ def write_captioner(out: Path, model: Any, clip: dict[str, Any], trained: dict[s
     last validation record and the SHA-256 of that list.  Returns the folder.
     """
     folder = out / NAME
-    part = out / f'{NAME}.part'
-    shutil.rmtree(part, ignore_errors=True)
-    tokenizer_of(part)
-    model.save_pretrained(part)
     picture = {'size': {'height': SIZE, 'width': SIZE}, 'do_center_crop': False,
                'image_mean': list(clip['mean']), 'image_std': list(clip['std']),
                'image_processor_type': 'CLIPImageProcessor'}
-    (part / 'preprocessor_config.json').write_text(json.dumps(picture, indent=1) + '\n')
-    for file in part.iterdir():
-        file.chmod(0o644)
-    write_sums(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with atomic_folder(folder) as part:
+        tokenizer_of(part)
+        model.save_pretrained(part)
+        write_json(part / 'preprocessor_config.json', picture)
+        for file in part.iterdir():
+            file.chmod(0o644)
+        write_sums(part)
     record = {'name': NAME, 'config': {}, 'validation': trained,
               'sha256': sha256_of(folder / SUMS),
               'bytes': sum(f.stat().st_size for f in folder.iterdir())}
-    (out / f'{NAME}.json').write_text(json.dumps(record, indent=1) + '\n')
+    write_json(out / f'{NAME}.json', record, durable=True)
     return folder
 
 

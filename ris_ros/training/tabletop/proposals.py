@@ -8,7 +8,6 @@ number of scenes and kept in one file, named after the SAM and the settings that
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ris_ros.files import atomic_path, sha256_of
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import SamProposer
-from ris_ros.models.weights import sha256_of
 from ris_ros.profiles import PROFILES, Networks
 from ris_ros.training.tabletop.shards import SceneStore
 from ris_ros.types import View
@@ -83,10 +82,8 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
     path = cache / f'proposals_{made_by}_{first}_{scenes}_{size}.npz'
     if not path.exists():
         found = _propose(networks.proposer(settings), store, min(scenes, len(store)), size)
-        temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-        with temporary.open('wb') as stream:
-            np.savez_compressed(stream, allow_pickle=False, **found)
-        temporary.rename(path)
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **found)
     with np.load(path) as data:
         return KnownProposals(size, **{f.name: data[f.name] for f in fields(KnownProposals)
                                        if f.name != 'size'})

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import shutil
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -19,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from ris_ros.files import atomic_folder, remove_stale, write_json
+
 SHARD = 100
 
 
 def _render_shard(folder: Path, seeds: range) -> Path:
     """Render one shard; runs in a worker process."""
     from ris_ros.simulation import TabletopWorld
-    temporary = folder.with_name(folder.name + f'.{os.getpid()}.tmp')
-    temporary.mkdir(parents=True)
     colors, instances, scenes = [], [], []
     for seed in seeds:
         with TabletopWorld(seed) as world:
@@ -37,10 +35,10 @@ def _render_shard(folder: Path, seeds: range) -> Path:
                 'seed': seed,
                 'objects': [{'kind': o.kind, 'colour': o.colour, 'size': o.size,
                              'support': o.support, 'rgb': o.rgb} for o in world.spec.objects]})
-    np.save(temporary / 'color.npy', np.stack(colors))
-    np.save(temporary / 'instances.npy', np.stack(instances))
-    (temporary / 'scenes.json').write_text(json.dumps(scenes))
-    temporary.rename(folder)
+    with atomic_folder(folder) as temporary:
+        np.save(temporary / 'color.npy', np.stack(colors))
+        np.save(temporary / 'instances.npy', np.stack(instances))
+        write_json(temporary / 'scenes.json', scenes, indent=None)
     return folder
 
 
@@ -52,9 +50,7 @@ def render_shards(root: Path, first_seed: int, scenes: int, workers: int) -> lis
     """
     from tqdm import tqdm
     root.mkdir(parents=True, exist_ok=True)
-    for stale in root.glob('*.tmp'):
-        if not Path(f'/proc/{stale.name.split(".")[-2]}').exists():   # its process is gone
-            shutil.rmtree(stale)
+    remove_stale(root)
     starts = range(first_seed, first_seed + scenes, SHARD)
     folders = [root / f'shard_{s:06d}' for s in starts]
     missing = [(f, range(s, min(s + SHARD, first_seed + scenes)))

@@ -6,7 +6,7 @@ import pytest
 
 pil = pytest.importorskip('PIL.Image')
 
-from ris_ros.cli.files import read_camera, read_depth, read_image
+from ris_ros.cli.files import read_camera, read_depth
 from ris_ros.cli.main import main
 from ris_ros.overlay import draw_overlay, outline
 from ris_ros.segmenter import Segmenter
@@ -104,20 +104,8 @@ def test_bad_input_has_exit_code_two(scene, capsys, args):
     assert out.out == '' and out.err.startswith('ris: ') and out.err.count('\n') == 1
 
 
-def test_pictures_that_are_none(tmp_path, capsys):
-    pil.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(tmp_path / 'whole.png')
-    whole = (tmp_path / 'whole.png').read_bytes()
-    without_width = whole[:16] + bytes(4) + whole[20:]   # IHDR begins with the width
-    for name, content in (('a.png', b''), ('b.png', b'\x89PNG\r\n\x1a\nrest'),
-                          ('c.txt', b'hello'), ('d.png', whole[:len(whole) // 2]),
-                          ('e.png', without_width)):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadInputError, match='cannot be read'):
-            read_image(tmp_path / name)
-    pil.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / 'grey.png')
-    pil.fromarray(np.zeros((4, 5, 4), np.uint8)).save(tmp_path / 'alpha.png')
-    assert read_image(tmp_path / 'grey.png').shape == (4, 5, 3)
-    assert read_image(tmp_path / 'alpha.png').shape == (4, 5, 3)
+def test_a_picture_that_is_none(tmp_path, capsys):
+    (tmp_path / 'c.txt').write_text('hello')
     assert main(['segment', str(tmp_path / 'c.txt'), 'x']) == 2
     assert 'c.txt' in capsys.readouterr().err
 

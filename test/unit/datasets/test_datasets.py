@@ -16,7 +16,7 @@ from ris_ros.datasets import masks, refer_counts
 from ris_ros.datasets.base import EntryError
 from ris_ros.datasets.categories import SEEN, UNASSIGNED, UNSEEN
 from ris_ros.datasets.expressions import is_position_substring, is_position_word, position_shares
-from ris_ros.datasets.files import load_pickle, write_atomically
+from ris_ros.datasets.files import load_pickle
 from ris_ros.datasets.refer import ReferOptions, match_split, write_refer
 from ris_ros.datasets.registry import DATASETS, open_dataset
 from ris_ros.types import BadInputError
@@ -329,14 +329,6 @@ def test_other_readers_see_plain_refer_files(root: Path) -> None:
     assert {a['id']: a['image_id'] for a in data['annotations']} == OWNERS
     assert {i['file_name'] for i in data['images']} == {
         p.name for p in (root / 'images/mscoco/images/train2014').iterdir()}
-
-
-def test_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / 'x'
-    write_atomically(path, b'old')
-    with pytest.raises(TypeError):
-        write_atomically(path, 'text')   # type: ignore[arg-type]
-    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
 
 
 # --- expressions ---------------------------------------------------------------------------------

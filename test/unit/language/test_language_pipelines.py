@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip('spacy')
 
 from ris_ros.cli import main as cli
+from ris_ros.files import verify_sums
 from ris_ros.language import pipelines, wordnet
 from ris_ros.training.language import corpora
 from ris_ros.training.language import report as language_report
@@ -20,7 +21,7 @@ DATA = Path(__file__).parents[2] / 'data'
 
 def test_shipped_pipeline_matches_its_manifest_and_is_small():
     folder = pipelines.shipped_folder()
-    pipelines.verify_manifest(folder)
+    verify_sums(folder, pipelines.ADVICE)
     assert sum(p.stat().st_size for p in folder.rglob('*') if p.is_file()) < 8_000_000
     assert 'ShareAlike' in (folder / 'LICENSE-CC-BY-SA-4.0.txt').read_text()
     assert 'English Web Treebank' in (folder / 'README.md').read_text()
@@ -39,16 +40,16 @@ def test_a_changed_byte_a_missing_and_a_foreign_file_are_found(tmp_path):
     data[100] ^= 1
     model.write_bytes(data)
     with pytest.raises(WeightsError, match='SHA-256'):
-        pipelines.verify_manifest(folder)
+        verify_sums(folder, pipelines.ADVICE)
     model.unlink()
     with pytest.raises(WeightsError, match='tagger/model'):
-        pipelines.verify_manifest(folder)
+        verify_sums(folder, pipelines.ADVICE)
     folder = copied(tmp_path / 'second')
     (folder / 'extra.py').write_text('')
     with pytest.raises(WeightsError, match=r'extra\.py'):
-        pipelines.verify_manifest(folder)
+        verify_sums(folder, pipelines.ADVICE)
     with pytest.raises(WeightsError, match='missing'):
-        pipelines.verify_manifest(tmp_path / 'nothing')
+        verify_sums(tmp_path / 'nothing', pipelines.ADVICE)
 
 
 def test_unknown_pipeline_and_sharing_between_threads():
@@ -200,7 +201,7 @@ def test_ris_train_language_from_treebank_to_loadable_pipeline(tmp_path, capsys)
     assert cli.main([*command, '--resume']) == 2  # nothing to resume from
     assert cli.main(command) == 0
     assert 'treebank test: tags' in capsys.readouterr().out
-    pipelines.verify_manifest(out)
+    verify_sums(out, pipelines.ADVICE)
     assert str(tmp_path) not in (out / 'config.cfg').read_text()
     assert pipelines.load_pipeline(str(out))('the red mug')[0].tag_
     assert cli.main([*command, '--resume']) == 0

@@ -10,6 +10,7 @@ pytest.importorskip('transformers')
 
 import transformers_folders
 
+from ris_ros.files import write_sums
 from ris_ros.language import Analysis
 from ris_ros.language.docs import doc_from_rows
 from ris_ros.methods.tas.method import TAS
@@ -18,7 +19,6 @@ from ris_ros.models.captioner import load_captioner, picture_format
 from ris_ros.models.clip import ClipModel, build_clip
 from ris_ros.models.proposals import Proposals
 from ris_ros.models.scorers import load_itc
-from ris_ros.models.weights import write_sums
 from ris_ros.profiles import Networks, get_profile
 from ris_ros.types import BadInputError, Command, Target, View, WeightsError
 

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ris_ros.cli.main import main
+from ris_ros.files import sha256_of
 from ris_ros.models.fetch import fetch
-from ris_ros.models.weights import Entry, WeightStore, read_manifest, read_state, sha256_of
+from ris_ros.models.weights import Entry, WeightStore, read_manifest, read_state
 from ris_ros.profiles import PROFILES
 from ris_ros.types import BadInputError, WeightsError
 

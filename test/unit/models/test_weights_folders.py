@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from ris_ros.cli.main import main
+from ris_ros.files import write_sums
 from ris_ros.models import fetch as fetch_module
 from ris_ros.models.fetch import fetch
-from ris_ros.models.weights import Entry, WeightStore, write_sums
+from ris_ros.models.weights import Entry, WeightStore
 from ris_ros.types import WeightsError
 
 ENTRY = Entry('talker', 'caption', 'talker-base', 'transformers', licence='MIT',

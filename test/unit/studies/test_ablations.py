@@ -231,6 +231,7 @@ def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
     import transformers_folders
     from test_segmenter import write
 
+    from ris_ros.files import write_sums
     from ris_ros.models import weights
     from ris_ros.models.albef import Albef, AlbefConfig
     from ris_ros.profiles import PROFILES
@@ -247,7 +248,7 @@ def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
         torch.nn.init.normal_(parameter, std=0.2)
     write(tmp_path, 'matcher', matcher, {**sizes, 'vocabulary': words})
     transformers_folders.write(tmp_path / 'blip', 'blip')
-    weights.write_sums(tmp_path / 'blip')
+    write_sums(tmp_path / 'blip')
     read, Entry = weights.read_manifest, weights.Entry
     monkeypatch.setattr(weights, 'read_manifest', lambda path=None: {
         **read(path), 'matcher': Entry('matcher', 'matcher', 'matcher.safetensors',

@@ -160,7 +160,7 @@ def test_a_shipped_folder_is_what_its_json_says(tmp_path, clip):
     (folder / 'vocab.txt').write_text('other')
     with pytest.raises(WeightsError, match=r'damaged \(vocab.txt.*train it again'):
         weights.verify(name)
-    from ris_ros.models.weights import write_sums
+    from ris_ros.files import write_sums
     write_sums(folder)
     with pytest.raises(WeightsError, match='its SHA256SUMS is not the recorded one'):
         weights.verify(name)
