@@ -158,7 +158,7 @@ def test_a_shipped_folder_is_what_its_json_says(tmp_path, clip):
     record = json.loads((tmp_path / f'{name}.json').read_text())
     assert record['bytes'] == sum(f.stat().st_size for f in folder.iterdir())
     (folder / 'vocab.txt').write_text('other')
-    with pytest.raises(WeightsError, match=r'damaged \(vocab.txt.*train it again'):
+    with pytest.raises(WeightsError, match=r'damaged: vocab\.txt .*train it again'):
         weights.verify(name)
     from ris_ros.files import write_sums
     write_sums(folder)

@@ -254,6 +254,7 @@ def test_clip_goes_on_from_weights_of_another_grid(tmp_path):
 
 def test_only_what_a_dead_process_left_is_removed(tmp_path):
     for pid in (os.getpid(), 2 ** 30):
-        (tmp_path / f'shard_080100.{pid}.tmp').mkdir()
+        (tmp_path / f'.shard_080100.pid{pid}.abcd.tmp').mkdir()
     render_shards(tmp_path, 80100, 0, workers=1)
-    assert [p.name for p in tmp_path.iterdir()] == [f'shard_080100.{os.getpid()}.tmp']
+    assert [p.name for p in tmp_path.iterdir()] == [
+        f'.shard_080100.pid{os.getpid()}.abcd.tmp']
