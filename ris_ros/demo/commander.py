@@ -39,7 +39,7 @@ from ris_ros.demo.plan import (
 from ris_ros.files import atomic_path, write_json, write_text
 from ris_ros.lazy import require
 from ris_ros.nodes.messages import image_to_array, stamp_to_seconds, status_values
-from ris_ros.nodes.ris_node import REFUSED
+from ris_ros.service.session import REFUSED
 from ris_ros.types import RisError
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -1,8 +1,6 @@
 """What the node publishes for a command; every message carries the header of the image."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PointStamped, PoseStamped
@@ -19,11 +17,11 @@ from ris_ros.nodes.messages import (
     point_message,
     pose_message,
 )
-from ris_ros.nodes.parameters import NodeParameters
 from ris_ros.overlay import draw_overlay
-from ris_ros.service.commands import Ending, Record
+from ris_ros.service.commands import CommandRecord
+from ris_ros.service.parameters import NodeParameters
+from ris_ros.service.results import Result
 from ris_ros.service.worker import Reply
-from ris_ros.target import Measurement
 from ris_ros.types import Candidate, Outcome, Segmentation
 
 MASK_OUTCOMES = (Outcome.SUCCEEDED_2D, Outcome.AMBIGUOUS)
@@ -51,7 +49,7 @@ class Outputs:
     def publish(self, reply: Reply, header: Header, parameters: NodeParameters) -> None:
         """Publish everything but the result of an answered command."""
         segmentation, measured = reply.segmentation, reply.measured
-        assert segmentation is not None and isinstance(measured, Measurement)
+        assert segmentation is not None and measured is not None
         has_mask = segmentation.outcome in MASK_OUTCOMES
         if has_mask or parameters.publish.empty_mask:
             self._mask.publish(array_to_image(mask_image(segmentation.mask), 'mono8', header))
@@ -88,37 +86,20 @@ def label_image(segmentation: Segmentation, max_candidates: int) -> np.ndarray:
     return labels
 
 
-def result_details(reply: Reply, header: Header) -> dict[str, Any]:
-    """Return the key-values of an answered command that the models determine."""
-    segmentation, measured = reply.segmentation, reply.measured
-    assert segmentation is not None and isinstance(measured, Measurement)
-    geometry = measured.geometry
-    return {
-        'candidates': len(segmentation.candidates), 'score': segmentation.score,
-        'margin': segmentation.margin, 'infer_ms': 1e3 * reply.infer_s,
-        'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,
-        'notes': ' '.join(segmentation.notes) or None,
-        'point_xyz': geometry.point if geometry else None, 'frame_id': header.frame_id,
-        **{f'{stage}_ms': 1e3 * seconds for stage, seconds in reply.timings.items()},
-        'candidate_list': segmentation.candidates,
-    }
-
-
-def result_message(node_name: str, record: Record, ending: Ending, header: Header,
-                   details: dict[str, Any], max_candidates: int) -> DiagnosticArray:
+def result_message(node_name: str, result: Result, header: Header) -> DiagnosticArray:
     """Return the one terminal message of a command: itself first, then its candidates."""
+    record, ending = result.record, result.ending
     values = {'command_id': record.id, 'command': record.text, 'outcome': ending.outcome.name,
-              'code': ending.outcome.code, **details}
-    candidates = values.pop('candidate_list', ())
+              'code': ending.outcome.code, **result.details}
     statuses = [diagnostic_status(ending.outcome.level.value, f'{node_name}: command',
                                   ending.message, values, header.frame_id)]
     statuses += [_candidate_status(node_name, record, candidate, header)
-                 for candidate in candidates[:max_candidates]]
+                 for candidate in ending.candidates[:result.max_candidates]]
     return diagnostic_array(header, statuses)
 
 
-def _candidate_status(node_name: str, record: Record, candidate: Candidate, header: Header
-                      ) -> DiagnosticStatus:
+def _candidate_status(node_name: str, record: CommandRecord, candidate: Candidate,
+                      header: Header) -> DiagnosticStatus:
     return diagnostic_status(
         0, f'{node_name}: candidate {candidate.rank}', record.text,
         {'id': f'{record.id}/{candidate.rank}', 'rank': candidate.rank, 'phrase': record.text,

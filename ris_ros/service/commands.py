@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ris_ros.types import BadInputError, Outcome
+from ris_ros.service.frames import FrameSet
+from ris_ros.types import BadInputError, Candidate, Outcome
 
 MAX_TEXT = 1000        # characters of a sentence; nobody says more to a robot
 MAX_ID = 128           # characters of an id
@@ -40,9 +41,14 @@ class Request:
     timeout_s: float | None = None
 
 
-@dataclass
-class Record:
-    """One command on its way.  Times are seconds of the node's clock."""
+@dataclass(eq=False)
+class CommandRecord:
+    """One command on its way.  Times are seconds of the node's clock.
+
+    waiting_since: when its turn came.  colour_since: when a colour image for it was first
+    there without its depth or intrinsics, None where none was.  frames, image_age_s: what it
+    is answered on and how old that was when the models began; None before they have.
+    """
 
     id: str
     text: str
@@ -50,16 +56,19 @@ class Record:
     timeout_s: float
     state: State = State.WAITING
     waiting_since: float = 0.0
-    details: dict[str, Any] = field(default_factory=dict)
+    colour_since: float | None = None
+    frames: FrameSet | None = None
+    image_age_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended: the outcome, one sentence, and key-value details."""
+    """How a command ended: the outcome, one sentence, key-value details, ranked candidates."""
 
     outcome: Outcome
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
 
 
 def parse_request(raw: str) -> Request:
@@ -138,20 +147,20 @@ class CommandBoard:
     it.  All calls come from one thread (the ROS executor's); times are handed in.
     """
 
-    def __init__(self, on_end: Callable[[Record, Ending], None]) -> None:
+    def __init__(self, on_end: Callable[[CommandRecord, Ending], None]) -> None:
         self._on_end = on_end
-        self._queue: deque[Record] = deque()
+        self._queue: deque[CommandRecord] = deque()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._next_number = 1
-        self.current: Record | None = None
+        self.current: CommandRecord | None = None
 
     @property
-    def open(self) -> tuple[Record, ...]:
+    def open(self) -> tuple[CommandRecord, ...]:
         """The commands that have not ended, the current one first."""
         return ((self.current,) if self.current else ()) + tuple(self._queue)
 
     def submit(self, raw: str, now: float, timeout_s: float, policy: str = 'replace',
-               queue_size: int = 8) -> Record:
+               queue_size: int = 8) -> CommandRecord:
         """Take in one message and return its record, which may have ended already."""
         try:
             request = parse_request(raw)
@@ -174,11 +183,13 @@ class CommandBoard:
         record = self._record(request_id(raw), raw[:200], now, 0.0)
         self._end(record, ending)
 
-    def start(self, record: Record) -> None:
-        """Note that the models work on `record` now."""
+    def start(self, record: CommandRecord, frames: FrameSet | None = None,
+              image_age_s: float | None = None) -> None:
+        """Note that the models work on `record` now, on frames that are so old."""
         record.state = State.RUNNING
+        record.frames, record.image_age_s = frames, image_age_s
 
-    def end(self, record: Record, ending: Ending, now: float) -> bool:
+    def end(self, record: CommandRecord, ending: Ending, now: float) -> bool:
         """End `record` unless it has ended; say whether this call ended it."""
         if record.state is State.DONE:
             return False
@@ -199,11 +210,11 @@ class CommandBoard:
             self._end(record, ending)
         return len(records)
 
-    def expired(self, now: float) -> tuple[Record, ...]:
+    def expired(self, now: float) -> tuple[CommandRecord, ...]:
         """Return the open commands whose time is up."""
         return tuple(record for record in self.open if now - record.received > record.timeout_s)
 
-    def _place(self, record: Record, now: float, policy: str, queue_size: int) -> None:
+    def _place(self, record: CommandRecord, now: float, policy: str, queue_size: int) -> None:
         if self.current is None:
             self.current = record
         elif policy == 'reject':
@@ -227,7 +238,8 @@ class CommandBoard:
             self.current.state = State.WAITING
             self.current.waiting_since = now
 
-    def _record(self, wanted: str | None, text: str, now: float, timeout_s: float) -> Record:
+    def _record(self, wanted: str | None, text: str, now: float, timeout_s: float
+                ) -> CommandRecord:
         identity = wanted
         while identity is None or (wanted is None and identity in self._seen):
             identity = str(self._next_number)
@@ -236,9 +248,9 @@ class CommandBoard:
         self._seen.move_to_end(identity)
         while len(self._seen) > REMEMBERED_IDS:
             self._seen.popitem(last=False)
-        return Record(id=identity, text=text, received=now, timeout_s=timeout_s,
-                      waiting_since=now)
+        return CommandRecord(id=identity, text=text, received=now, timeout_s=timeout_s,
+                             waiting_since=now)
 
-    def _end(self, record: Record, ending: Ending) -> None:
+    def _end(self, record: CommandRecord, ending: Ending) -> None:
         record.state = State.DONE
         self._on_end(record, ending)

@@ -5,20 +5,29 @@ Messages are only stored here; they are converted by the worker when a command n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+StreamName = Literal['image', 'depth', 'info']
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stamped:
-    """A message and its header stamp in seconds."""
+    """A message as it came.
+
+    stamp: seconds of its header.  identity: what tells it from the other messages of its
+    topic; two of the same identity count as the same message.  frame_id: of its header.
+    """
 
     stamp: float
     message: Any
+    identity: Hashable
+    frame_id: str = ''
 
 
-@dataclass(frozen=True)
-class Frame:
+@dataclass(frozen=True, eq=False)
+class FrameSet:
     """A colour image, with its depth image and CameraInfo where there are such."""
 
     image: Stamped
@@ -34,10 +43,10 @@ class Stream:
     received: int = 0
     items: deque[Stamped] = field(default_factory=deque)
 
-    def add(self, stamp: float, message: Any) -> None:
+    def add(self, item: Stamped) -> None:
         """Store a message, dropping the oldest beyond `size`."""
         self.received += 1
-        self.items.append(Stamped(stamp, message))
+        self.items.append(item)
         while len(self.items) > self.size:
             self.items.popleft()
 
@@ -53,13 +62,17 @@ class FrameStore:
     """Newest colour, depth and intrinsics; pairs them by stamp."""
 
     def __init__(self, size: int = 10) -> None:
-        self.image = Stream(size)
-        self.depth = Stream(size)
-        self.info = Stream(size)
+        self.image, self.depth, self.info = Stream(size), Stream(size), Stream(size)
+        self._streams: dict[StreamName, Stream] = {
+            'image': self.image, 'depth': self.depth, 'info': self.info}
+
+    def add(self, stream: StreamName, item: Stamped) -> None:
+        """Store a message of one of the three streams."""
+        self._streams[stream].add(item)
 
     def clear(self) -> None:
         """Forget all messages (the clock jumped back, or the node was deactivated)."""
-        for stream in (self.image, self.depth, self.info):
+        for stream in self._streams.values():
             stream.items.clear()
 
     def newest_stamp(self) -> float | None:
@@ -67,7 +80,7 @@ class FrameStore:
         return max((item.stamp for item in self.image.items), default=None)
 
     def select(self, oldest: float, slop: float, want_depth: bool, complete: bool = True
-               ) -> Frame | None:
+               ) -> FrameSet | None:
         """Return the newest frame not older than the stamp `oldest`, None if there is none.
 
         want_depth: look for the depth image and the intrinsics too.  complete: only a frame
@@ -78,9 +91,9 @@ class FrameStore:
             if image.stamp < oldest:
                 return None
             if not want_depth:
-                return Frame(image)
+                return FrameSet(image)
             depth = self.depth.nearest(image.stamp, slop)
             info = self.info.nearest(image.stamp, slop if complete else float('inf'))
             if not complete or (depth is not None and info is not None):
-                return Frame(image, depth, info)
+                return FrameSet(image, depth, info)
         return None

@@ -4,8 +4,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ris_ros.nodes.parameters import NodeParameters
+from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.worker import SegmenterLike
+
+# The node looks at the newest frame alone, so an older scene is never asked for again; a scene of
+# a large method holds hundreds of megabytes.
+KEPT_SCENES = 1
 
 SegmenterFactory = Callable[[NodeParameters, Mapping[str, Any] | None], SegmenterLike]
 
@@ -21,7 +25,7 @@ def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | 
     return Segmenter.from_profile(
         parameters.profile, method=parameters.method, device=parameters.device,
         precision=parameters.precision, model_dir=parameters.model_dir or None,
-        settings=settings)
+        settings=settings, scene_cache=KEPT_SCENES)
 
 
 def method_defaults(method: str, profile: str) -> tuple[type, Any]:

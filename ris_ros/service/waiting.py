@@ -1,18 +1,18 @@
 """Which frame a waiting command gets, and how it ends when none comes; no ROS calls."""
 from __future__ import annotations
 
-from ris_ros.nodes.parameters import NodeParameters
-from ris_ros.service.commands import Ending, Record
-from ris_ros.service.frames import Frame, FrameStore
+from ris_ros.service.commands import CommandRecord, Ending
+from ris_ros.service.frames import FrameSet, FrameStore
+from ris_ros.service.parameters import NodeParameters
 from ris_ros.types import Outcome
 
 
-def choose_frame(frames: FrameStore, record: Record, now: float, want_depth: bool,
-                 p: NodeParameters) -> Frame | None:
+def choose_frame(frames: FrameStore, record: CommandRecord, now: float, want_depth: bool,
+                 p: NodeParameters) -> FrameSet | None:
     """Return the frame to answer a command on, None while it should wait.
 
-    A colour image whose depth or intrinsics are missing waits `sync_timeout_s` for them and
-    is then taken as it is.
+    now: seconds of the node's clock.  A colour image whose depth or intrinsics are missing
+    waits `sync_timeout_s` for them and is then taken as it is.
     """
     oldest = record.received - p.max_image_age_s
     frame = frames.select(oldest, p.sync_slop_s, want_depth)
@@ -21,11 +21,12 @@ def choose_frame(frames: FrameStore, record: Record, now: float, want_depth: boo
     partial_frame = frames.select(oldest, p.sync_slop_s, True, complete=False)
     if partial_frame is None:
         return None
-    since = record.details.setdefault('colour_since', now)
-    return partial_frame if now - since >= p.sync_timeout_s else None
+    if record.colour_since is None:
+        record.colour_since = now
+    return partial_frame if now - record.colour_since >= p.sync_timeout_s else None
 
 
-def no_frame(frames: FrameStore, record: Record, topic: str, p: NodeParameters) -> Ending:
+def no_frame(frames: FrameStore, record: CommandRecord, topic: str, p: NodeParameters) -> Ending:
     """Return how a command ends for which no fresh image came on `topic`."""
     newest = frames.newest_stamp()
     if newest is None:

@@ -11,13 +11,15 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from ris_ros.service.sight import Sight
+from ris_ros.target import Measurement
 from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation, View
 
 LOGGER = logging.getLogger(__name__)
@@ -26,8 +28,12 @@ LOGGER = logging.getLogger(__name__)
 class SegmenterLike(Protocol):
     """What the worker needs of ris_ros.Segmenter."""
 
-    def prepare(self, view: View, /) -> Scene:
-        """Look at a view."""
+    def prepare(self, view: View, /, key: Hashable = None) -> Scene:
+        """Look at a view and keep the scene under `key`."""
+        ...
+
+    def kept(self, key: Hashable, /) -> Scene | None:
+        """Return the scene that was prepared under a key, None where it is no longer kept."""
         ...
 
     def ground(self, scene: Scene, text: str, /, max_candidates: int) -> Segmentation:
@@ -37,28 +43,25 @@ class SegmenterLike(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One command for the models.
-
-    read_image is called on the worker's thread and returns (H, W, 3) uint8 RGB; `measure`
-    gets the segmentation and returns the geometry or raises.  scene_key names the image.
-    max_candidates: objects that the answer lists at most.
-    """
+    """One command for the models: a sentence about a sight.  token: given back in the reply."""
 
     token: Any
     text: str
-    scene_key: Any
-    read_image: Callable[[], np.ndarray]
-    measure: Callable[[Segmentation], Any]
-    max_candidates: int = 10
+    sight: Sight
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a job: a segmentation with what `measure` returned, or a failure."""
+    """What became of a job: a segmentation with its final outcome, or a failure.
+
+    image: (H, W, 3) uint8 RGB, what was looked at.  failure: the outcome and its sentence.
+    infer_s: seconds in the models.  reused_scene: whether the view had been prepared before.
+    timings: seconds per stage, those of the preparation only where it was done for this job.
+    """
 
     token: Any
     segmentation: Segmentation | None = None
-    measured: Any = None
+    measured: Measurement | None = None
     image: np.ndarray | None = None
     failure: tuple[Outcome, str] | None = None
     infer_s: float = 0.0
@@ -77,7 +80,6 @@ class Worker:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self._segmenter: SegmenterLike | None = None
-        self._scene: tuple[Any, Scene, np.ndarray] | None = None
         self._thread = threading.Thread(target=self._run, name='ris-models', daemon=True)
         self._thread.start()
 
@@ -134,7 +136,6 @@ class Worker:
 
     def _forget(self) -> None:
         self._segmenter = None
-        self._scene = None
 
     def _answer(self, job: Job) -> None:
         start = time.perf_counter()
@@ -147,25 +148,26 @@ class Worker:
         self._notify()
 
     def _ground(self, job: Job, start: float) -> Reply:
-        if self._segmenter is None:
+        segmenter = self._segmenter
+        if segmenter is None:
             return Reply(job.token, failure=(Outcome.MODEL_ERROR, 'no model is loaded'))
-        reused = self._scene is not None and self._scene[0] == job.scene_key
-        if not reused:
-            self._scene = None  # free the old scene before the new one is made
+        key = job.sight.key
+        # The segmenter alone keeps scenes; two caches held more than either was allowed.
+        scene = segmenter.kept(key)
+        reused = scene is not None
+        if scene is None:
             try:
-                image = job.read_image()
+                view = job.sight.view()
             except BadInputError as error:
                 return Reply(job.token, failure=(Outcome.INVALID_IMAGE, str(error)))
-            self._scene = (job.scene_key, self._segmenter.prepare(View(image)), image)
-        assert self._scene is not None
-        _, scene, image = self._scene
-        segmentation = self._segmenter.ground(scene, job.text,
-                                              max_candidates=job.max_candidates)
+            scene = segmenter.prepare(view, key=key)
+        segmentation = segmenter.ground(
+            scene, job.text, max_candidates=job.sight.parameters.max_candidates)
         infer_s = time.perf_counter() - start
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}
-        return Reply(job.token, segmentation, job.measure(segmentation), image,
-                     infer_s=infer_s, reused_scene=reused, timings=timings)
+        return Reply(job.token, segmentation, job.sight.measure(segmentation, scene.view),
+                     scene.view.rgb, infer_s=infer_s, reused_scene=reused, timings=timings)
 
 
 def failure_of(error: Exception) -> tuple[Outcome, str]:

@@ -6,6 +6,7 @@ blue, and a few words that make it misbehave or leave something out on purpose.
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -18,7 +19,19 @@ MIN_PIXELS = 50
 class ColourSegmenter:
     """Finds the red, green or blue pixels; several colours without a word are ambiguous."""
 
-    def prepare(self, view: View) -> Scene:
+    def __init__(self) -> None:
+        self._kept: tuple[Hashable, Scene] | None = None
+
+    def prepare(self, view: View, key: Hashable = None) -> Scene:
+        self._kept = None
+        scene = self._look(view)
+        self._kept = key, scene
+        return scene
+
+    def kept(self, key: Hashable) -> Scene | None:
+        return self._kept[1] if self._kept is not None and self._kept[0] == key else None
+
+    def _look(self, view: View) -> Scene:
         pixels = view.rgb.astype(np.int16)
         masks = []
         for channel in CHANNELS.values():

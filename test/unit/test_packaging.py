@@ -129,9 +129,8 @@ def _plain(value):
 
 
 def test_launch_arguments_fit_the_parameters():
-    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     yaml = pytest.importorskip('yaml')
-    from ris_ros.nodes.parameters import parameter_table
+    from ris_ros.service.parameters import parameter_table
     known = {spec.name: spec.info for spec in parameter_table()}
     given = yaml.safe_load((ROOT / 'config' / 'ris.yaml').read_text())['/**']['ros__parameters']
     flat = {}
@@ -170,11 +169,13 @@ def test_requirements_of_the_scripts():
 
 
 def test_readme_lists_every_parameter_and_outcome():
-    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    from ris_ros.nodes.parameter_docs import with_table
+    from ris_ros.service.parameters import parameter_table
+    from ris_ros.studies.pages import filled
+    from ris_ros.studies.parameter_docs import MARKS, markdown_table
     from ris_ros.types import Outcome
+    assert filled(ROOT / 'README.md', MARKS) == markdown_table(parameter_table()), \
+        'run python -m ris_ros.studies.parameter_docs README.md'
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
-    assert with_table(text) == text, 'run python -m ris_ros.nodes.parameter_docs README.md'
     for outcome in Outcome:
         assert f'| {outcome.code} | {outcome.name} |' in text
     # The two commands a newcomer needs come before everything else.

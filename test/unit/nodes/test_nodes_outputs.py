@@ -10,12 +10,14 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ro
 
 from std_msgs.msg import Header
 
-from ris_ros.nodes.messages import image_to_array
-from ris_ros.nodes.outputs import Outputs
-from ris_ros.nodes.parameters import NodeParameters, PublishParameters
+from ris_ros.nodes.messages import image_to_array, status_values
+from ris_ros.nodes.outputs import Outputs, result_message
+from ris_ros.service.commands import CommandRecord, Ending
+from ris_ros.service.parameters import NodeParameters, PublishParameters
+from ris_ros.service.results import Result
 from ris_ros.service.worker import Reply
 from ris_ros.target import Measurement
-from ris_ros.types import Outcome, Segmentation
+from ris_ros.types import Candidate, Outcome, Segmentation
 
 HEAT = np.linspace(0, 1, 12, dtype=np.float64).reshape(3, 4)
 
@@ -73,3 +75,24 @@ def test_no_heat_map():
     assert publish(subscribers=1, heat=None)['~/heatmap'] == []
     assert publish(subscribers=1, heatmap=False)['~/heatmap'] == []
     assert publish(subscribers=1, overlay=False)['~/overlay'] == []
+
+
+def test_the_result_message():
+    mask = np.ones((3, 4), bool)
+    candidates = tuple(Candidate(rank, 7, 1 / rank, mask, (0.0, 1.0, 2.0, 3.0))
+                       for rank in (1, 2, 3))
+    record = CommandRecord('m', 'the mug', 1.0, 60.0)
+    result = Result(record, Ending(Outcome.NO_MATCH, 'nothing fits', candidates=candidates),
+                    {'method': 'tas', 'point_xyz': None, 'score': np.float32(0.25)}, 2)
+    message = result_message('ris_node', result, Header(frame_id='camera'))
+    assert message.header.frame_id == 'camera'
+    first, *others = message.status
+    assert (first.name, first.message, first.hardware_id) == (
+        'ris_node: command', 'nothing fits', 'camera')
+    assert first.level == bytes([1])
+    assert list(status_values(first).items()) == [
+        ('command_id', 'm'), ('command', 'the mug'), ('outcome', 'NO_MATCH'), ('code', '10'),
+        ('method', 'tas'), ('point_xyz', ''), ('score', '0.25')]
+    assert [status.name for status in others] == ['ris_node: candidate 1', 'ris_node: candidate 2']
+    assert status_values(others[1]) == {'id': 'm/2', 'rank': '2', 'phrase': 'the mug',
+                                        'score': '0.5', 'roi': '0 1 2 3'}

@@ -6,15 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from ris_ros.demo.plan import (
-    Answer,
-    html_page,
-    intersection_over_union,
-    plan_scene,
-    report,
-    summarise,
-    table_line,
-)
 from ris_ros.service.commands import (
     MAX_TEXT,
     CommandBoard,
@@ -23,7 +14,6 @@ from ris_ros.service.commands import (
     parse_request,
     request_id,
 )
-from ris_ros.service.frames import FrameStore
 from ris_ros.types import BadInputError, Outcome
 
 DONE = Ending(Outcome.SUCCEEDED, 'done')
@@ -164,87 +154,3 @@ def test_any_history_ends_every_command_once(policy):
                 board.end(record, Ending(Outcome.TIMEOUT, ''), now)
     board.end_all(Ending(Outcome.CANCELED, ''), 1000)
     assert len(records) > 100 and [ended[id(record)] for record in records] == [1] * len(records)
-
-
-# ---- frames ------------------------------------------------------------------------------
-
-def test_newest_fresh_frame_with_its_depth():
-    store = FrameStore(size=3)
-    assert store.newest_stamp() is None and store.select(0.0, 0.02, False) is None
-    for stamp in (1.0, 2.0, 3.0):
-        store.image.add(stamp, f'image {stamp}')
-        store.info.add(stamp, f'info {stamp}')
-    store.depth.add(2.01, 'depth')
-    assert store.select(0.0, 0.02, False).image.message == 'image 3.0'
-    frame = store.select(0.0, 0.02, True)
-    assert frame.image.stamp == 2.0 and frame.depth.message == 'depth'
-    assert frame.info.message == 'info 2.0'
-    assert store.select(2.5, 0.02, True) is None
-    late = store.select(2.5, 0.02, True, complete=False)
-    assert late.image.stamp == 3.0 and late.depth is None
-    assert store.select(3.5, 0.02, False) is None and store.newest_stamp() == 3.0
-    store.clear()
-    assert store.newest_stamp() is None and store.image.received == 3
-
-
-def test_old_messages_are_dropped():
-    store = FrameStore(size=2)
-    for stamp in range(5):
-        store.image.add(float(stamp), stamp)
-    assert [item.message for item in store.image.items] == [3, 4] and store.image.received == 5
-
-
-# ---- the demo's bookkeeping --------------------------------------------------------------
-
-def answer(**changes):
-    values = {'command': 'take the mug', 'tag': 'attribute', 'answerable': True,
-              'outcome': 'SUCCEEDED', 'code': 0, 'iou': 0.9, 'target_error_mm': 3.0,
-              'lifted_right': True, 'stamp_to_result_ms': 100.0, 'seed': 1}
-    return Answer(**{**values, **changes})
-
-
-def test_summary():
-    absent = {'answerable': False, 'iou': None, 'target_error_mm': None, 'lifted_right': None}
-    answers = [
-        answer(), answer(iou=0.8, target_error_mm=20.0, lifted_right=False),
-        answer(iou=0.1, target_error_mm=300.0, lifted_right=False),
-        answer(outcome='AMBIGUOUS', iou=0.9, target_error_mm=None, lifted_right=False),
-        answer(tag='absent', outcome='NO_MATCH', **absent),
-        answer(tag='ambiguous', outcome='SUCCEEDED', stamp_to_result_ms=300.0, **absent)]
-    summary = summarise(answers, 50, 49)
-    assert summary['lifted_right_ratio'] == 0.25 and summary['answerable'] == 4
-    assert summary['unanswerable_refused_ratio'] == 0.5
-    assert summary['correct_masks'] == 2 and summary['point_within_15mm_ratio'] == 0.5
-    assert summary['miou'] == pytest.approx(2.7 / 4) and summary['images_lost'] == 1
-    assert summary['stamp_to_result_ms_p50'] == 100.0
-    assert 'WRONG' in table_line(1, answers[5]) and 'right' in table_line(1, answers[0])
-    document = json.loads(json.dumps(report(answers, summary)))
-    assert {'command', 'answerable', 'outcome', 'code', 'iou', 'target_error_mm', 'lifted_right',
-            'stamp_to_result_ms'} <= set(document['commands'][0])
-    assert html_page([answer(command='<b>')], summary).count('&lt;b&gt;') == 1
-    assert summarise([], 0, 0)['miou'] is None
-
-
-def test_plan_keeps_to_the_shares():
-    from ris_ros.demo.plan import SHARES, PlannedCommand
-
-    class Expression:
-        def __init__(self, tag):
-            self.text, self.tag, self.answerable = f'the {tag}', tag, tag[0] != 'a'
-            self.targets = (1,)
-
-    used: dict[str, int] = {}
-    planned: list[PlannedCommand] = []
-    for seed in range(50):
-        planned += plan_scene(seed, [Expression(tag) for tag in SHARES], used, 100)
-    assert len(planned) == 100 == sum(used.values())
-    assert all(abs(used[tag] - 100 * share) <= 1 for tag, share in SHARES.items())
-    assert len({command.text.replace('the', '').split()[0] for command in planned}) > 1
-    assert len(plan_scene(1, [Expression('size')] * 5, {}, 1)) == 1
-
-
-def test_iou():
-    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
-    assert intersection_over_union(a, b) == 0.0
-    a[:2], b[1:3] = True, True
-    assert intersection_over_union(a, b) == pytest.approx(1 / 3)

@@ -1,0 +1,87 @@
+"""What the session needs of the world around it, as small protocols; no ROS here.
+
+The node implements them over rclpy, tests over lists.  `ris_ros.service.sight.Converter` is
+one more.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+from ris_ros.service.frames import FrameSet
+from ris_ros.service.parameters import NodeParameters
+from ris_ros.service.results import Result, Status
+from ris_ros.service.worker import Job, Reply, SegmenterLike
+
+
+class Clock(Protocol):
+    """Both of the node's clocks, in seconds."""
+
+    def ros_s(self) -> float:
+        """Return the time that stamps are of; it may jump, stand still or be simulated."""
+        ...
+
+    def steady_s(self) -> float:
+        """Return the time of a clock that goes forward evenly, whatever it counts from."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What may be different at every look."""
+
+    def parameters(self) -> NodeParameters:
+        """Return the parameters as they are now."""
+        ...
+
+    def image_topic(self) -> str:
+        """Return the full name of the topic that colour images come on, for messages."""
+        ...
+
+    def depth_is_offered(self) -> bool:
+        """Say whether somebody publishes depth."""
+        ...
+
+
+class Publisher(Protocol):
+    """Where all goes that the session has to say."""
+
+    def outputs(self, reply: Reply, frames: FrameSet, parameters: NodeParameters) -> None:
+        """Publish masks and targets of an answered command; may raise, then it failed."""
+        ...
+
+    def result(self, result: Result) -> None:
+        """Publish the one terminal message of a command."""
+        ...
+
+    def status(self, status: Status) -> None:
+        """Publish how the node stands."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Log what goes as it should."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Log what somebody should look at."""
+        ...
+
+
+class Models(Protocol):
+    """What works the jobs off; `ris_ros.service.worker.Worker` is the real one."""
+
+    def load(self, factory: Callable[[], SegmenterLike], warm_up: bool = True) -> Future[float]:
+        """Build the segmenter; the future holds the seconds it took, or the error."""
+        ...
+
+    def unload(self) -> None:
+        """Let go of the models."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; exactly one reply with its token follows."""
+        ...
+
+    def fetch(self) -> list[Reply]:
+        """Return the replies that have come in since the last call."""
+        ...

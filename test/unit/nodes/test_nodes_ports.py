@@ -1,0 +1,161 @@
+"""The session's ports over rclpy: conversion of messages, and a node whose context has ended."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
+
+from std_msgs.msg import Header
+
+from ris_ros.nodes.messages import array_to_image, camera_to_info, status_values
+from ris_ros.nodes.parameters import LiveParameters
+from ris_ros.nodes.ports import (
+    MessageConverter,
+    RosClock,
+    RosPublisher,
+    RosSurroundings,
+    stamped,
+)
+from ris_ros.service.commands import CommandRecord, Ending
+from ris_ros.service.frames import FrameSet
+from ris_ros.service.results import Result, Status
+from ris_ros.types import BadInputError, Camera, Outcome
+
+CAMERA = Camera(60.0, 60.0, 31.5, 23.5, 64, 48)
+
+
+def header(sec=5, nanosec=250_000_000, frame_id='camera'):
+    result = Header(frame_id=frame_id)
+    result.stamp.sec, result.stamp.nanosec = sec, nanosec
+    return result
+
+
+def test_conversion():
+    converter = MessageConverter()
+    rgb = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    np.testing.assert_array_equal(converter.rgb(array_to_image(rgb, 'rgb8', header())), rgb)
+    depth = array_to_image(np.full((48, 64), 500, np.uint16), '16UC1', header())
+    assert converter.depth(depth, 'auto')[0, 0] == pytest.approx(0.5)
+    assert converter.depth(depth, 'm')[0, 0] == pytest.approx(500.0)
+    assert converter.camera(camera_to_info(CAMERA, header())) == CAMERA
+    with pytest.raises(BadInputError, match='rgb8'):
+        converter.depth(array_to_image(rgb, 'rgb8', header()), 'auto')
+    with pytest.raises(BadInputError, match='holds no picture'):
+        converter.rgb(depth)
+
+
+def test_a_message_with_its_stamp():
+    message = array_to_image(np.zeros((4, 4), np.uint8), 'mono8', header())
+    item = stamped(message)
+    assert (item.stamp, item.frame_id, item.message) == (5.25, 'camera', message)
+    for other in (header(sec=6), header(nanosec=1), header(frame_id='other')):
+        assert stamped(array_to_image(np.zeros((4, 4), np.uint8), 'mono8', other)).identity \
+            != item.identity
+
+
+@pytest.fixture
+def node():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=97)
+    node = rclpy.create_node('ports_test', context=context)
+    yield node
+    rclpy.try_shutdown(context=context)
+
+
+class Keeper:
+    def __init__(self):
+        self.sent = []
+        self.publish = self.sent.append
+
+
+@pytest.fixture
+def publisher(node, monkeypatch):
+    keepers = {}
+
+    def create(kind, topic, qos):
+        return keepers.setdefault(topic, Keeper())
+    monkeypatch.setattr(node, 'create_publisher', create)
+    result = RosPublisher(node)
+    result.keepers = keepers
+    return result
+
+
+def result_of(outcome, frames=None):
+    record = CommandRecord('m', 'the mug', 1.0, 60.0, frames=frames)
+    return Result(record, Ending(outcome, 'said'), {'method': 'tas'}, 10)
+
+
+def test_a_result_has_the_header_of_its_image_or_the_time_of_now(publisher):
+    image = stamped(array_to_image(np.zeros((4, 4), np.uint8), 'mono8', header()))
+    publisher.result(result_of(Outcome.SUCCEEDED, FrameSet(image)))
+    publisher.result(result_of(Outcome.NO_IMAGE))
+    with_image, without = publisher.keepers['~/result'].sent
+    assert with_image.header == header()
+    assert without.header.frame_id == '' and without.header.stamp.sec > 1_000_000
+    assert status_values(without.status[0])['outcome'] == 'NO_IMAGE'
+
+
+def test_status(publisher):
+    publisher.status(Status(True, 'idle', {'state': 'IDLE', 'open': 0}))
+    publisher.status(Status(False, 'asleep', {'state': 'INACTIVE'}))
+    awake, asleep = (message.status[0] for message in publisher.keepers['~/status'].sent)
+    assert (awake.level, awake.message, awake.name) == (bytes([0]), 'idle', 'ports_test: status')
+    assert (asleep.level, asleep.message) == (bytes([1]), 'asleep')
+    assert status_values(awake) == {'state': 'IDLE', 'open': '0'}
+
+
+def test_nothing_is_published_after_the_end(node, publisher):
+    rclpy.shutdown(context=node.context)
+    publisher.result(result_of(Outcome.CANCELED))
+    publisher.status(Status(False, 'gone'))
+    publisher.wait_until_delivered(1.0)
+    assert all(keeper.sent == [] for keeper in publisher.keepers.values())
+
+
+def test_clocks_parameters_and_topics(node):
+    clock = RosClock(node)
+    first, steady = clock.ros_s(), clock.steady_s()
+    assert first > 1.6e9 and clock.ros_s() >= first and clock.steady_s() >= steady
+    surroundings = RosSurroundings(node, LiveParameters(node, with_method=False))
+    assert surroundings.image_topic() == '/image' and not surroundings.depth_is_offered()
+    publisher = node.create_publisher(type(array_to_image(
+        np.zeros((1, 1), np.uint8), 'mono8', header())), 'depth/image', 1)
+    assert surroundings.depth_is_offered()
+    node.destroy_publisher(publisher)
+
+
+def test_parameters_are_read_again_after_a_change(node):
+    live = LiveParameters(node, with_method=True)
+    assert live.current is live.current and live.current.max_candidates == 10
+    good = rclpy.Parameter('max_candidates', value=3)
+    bad = rclpy.Parameter('max_candidates', value=0)
+    assert node.set_parameters([good])[0].successful and live.current.max_candidates == 3
+    assert not node.set_parameters([bad])[0].successful and live.current.max_candidates == 3
+    assert not node.set_parameters([rclpy.Parameter('method', value='tas')])[0].successful
+    assert live.method_settings()['rules'] in ('paper', 'released')
+
+
+def test_a_method_that_is_not_there_is_told_at_configure():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=97)
+    try:
+        node = rclpy.create_node('ports_test', context=context, parameter_overrides=[
+            rclpy.Parameter('method', value='crystal_ball')])
+        live = LiveParameters(node, with_method=True)
+        with pytest.raises(BadInputError, match='crystal_ball'):
+            live.method_settings()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def test_a_value_at_start_that_does_not_fit():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=97)
+    try:
+        node = rclpy.create_node('ports_test', context=context, parameter_overrides=[
+            rclpy.Parameter('busy_policy', value='panic')])
+        with pytest.raises(BadInputError, match='busy_policy'):
+            LiveParameters(node, with_method=False)
+    finally:
+        rclpy.try_shutdown(context=context)
