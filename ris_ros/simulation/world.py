@@ -1,21 +1,20 @@
 """A tabletop that can be looked at and touched: MuJoCo physics and pictures."""
 from __future__ import annotations
 
-import contextlib
-import importlib
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ris_ros.lazy import require
 from ris_ros.simulation.expressions import Expression, sample_expressions
 from ris_ros.simulation.model import COLLISION_GROUP, VISUAL_GROUP, look_at_rotation, scene_xml
+from ris_ros.simulation.rest import settled_support
 from ris_ros.simulation.scene import SceneSpec, sample_scene
 from ris_ros.simulation.sensor import sense_depth
-from ris_ros.types import Camera, RisError
+from ris_ros.simulation.studio import Studio, mujoco_module
+from ris_ros.simulation.truth import SceneTruth
+from ris_ros.types import Camera
 
 SETTLE_SECONDS = 0.6
 APPROACH, OVERSHOOT, LIFT = 0.12, 0.020, 0.15   # metres along the viewing ray; upwards
@@ -40,34 +39,22 @@ class Frame:
     poses: np.ndarray
 
 
-def _mujoco() -> Any:
-    """Import MuJoCo for rendering without a display, unless the user chose a way already."""
-    if 'MUJOCO_GL' not in os.environ and 'DISPLAY' not in os.environ:
-        os.environ['MUJOCO_GL'] = 'egl' if os.path.exists('/dev/nvidia0') else 'osmesa'
-    if os.environ.get('MUJOCO_GL') == 'osmesa':
-        # OSMesa and triton (which torch brings) each carry an LLVM: triton loaded second
-        # crashes the process, loaded first both work.
-        with contextlib.suppress(ImportError, OSError):
-            importlib.import_module('triton._C.libtriton')
-    return require('mujoco', 'simulation')
-
-
 class TabletopWorld:
     """
     The settled scene of one seed.
 
-    Close it when done (or use it in a `with` block): the renderer holds a graphics context
-    that must go before the interpreter does.
+    Close it when done (or use it in a `with` block): what was uploaded to draw it is freed
+    then.  All worlds of a thread draw in one graphics context.
     """
 
     def __init__(self, seed: int, render_size: tuple[int, int] | None = None) -> None:
         """Build and settle the scene; render_size (width, height) only for tests and previews."""
-        self._mj = _mujoco()
+        self._mj = mujoco_module()
         self.spec: SceneSpec = sample_scene(seed)
         self.model = self._mj.MjModel.from_xml_string(scene_xml(self.spec))
         self.data = self._mj.MjData(self.model)
         self._size = render_size or (self.spec.camera.width, self.spec.camera.height)
-        self._renderer: Any = None
+        self._studio: Studio | None = None
         self._bodies = [self.model.body(f'object{i + 1}').id
                         for i in range(len(self.spec.objects))]
         self._settle()
@@ -77,14 +64,14 @@ class TabletopWorld:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the renderer."""
+        """Free what draws it."""
         self.close()
 
     def close(self) -> None:
-        """Free the graphics context; may be called twice."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what draws it; may be called twice, and the world can be drawn again after."""
+        if self._studio is not None:
+            self._studio.close()
+            self._studio = None
 
     def _settle(self) -> None:
         for _ in range(int(SETTLE_SECONDS / self.model.opt.timestep)):
@@ -115,50 +102,55 @@ class TabletopWorld:
     @cached_property
     def frame(self) -> Frame:
         """The picture of the scene at rest, rendered once."""
-        return self.render()
+        return self._frame(self.color, *self._geometry)
 
     def render(self) -> Frame:
         """Render colour, depth and instances as they are now."""
-        mj = self._mj
-        renderer, options = self._open_renderer(), mj.MjvOption()
-        options.geomgroup[VISUAL_GROUP] = 1
-        options.geomgroup[COLLISION_GROUP] = 0
-        renderer.update_scene(self.data, camera='rgbd', scene_option=options)
-        color = renderer.render().copy()
-        renderer.enable_depth_rendering()
-        depth = renderer.render().copy()
-        renderer.disable_depth_rendering()
-        renderer.enable_segmentation_rendering()
-        segmentation = renderer.render()
-        instances = self._instances(segmentation[..., 0], segmentation[..., 1])
-        renderer.disable_segmentation_rendering()
-        rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
-        return Frame(color, sense_depth(depth, rng), depth.astype(np.float32), instances,
-                     self._camera(), self._poses())
+        return self._frame(self._placed().color(), *self._look())
 
-    def _open_renderer(self) -> Any:
-        if self._renderer is None:
-            try:
-                self._renderer = self._mj.Renderer(self.model, self._size[1], self._size[0])
-            except Exception as error:   # which one depends on the OpenGL library that failed
-                raise RisError(
-                    f'MuJoCo cannot render here ({error}); without a display install OSMesa '
-                    '(apt-get install libosmesa6) and set MUJOCO_GL=osmesa, or egl with a GPU, '
-                    'before mujoco is imported') from error
-        return self._renderer
+    @cached_property
+    def color(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of the scene at rest: `frame` without the camera's depth."""
+        return self._placed().color()
+
+    @property
+    def instances(self) -> np.ndarray:
+        """(H, W) uint8 of the scene at rest, as in `Frame`; nothing else is rendered for it."""
+        return self._geometry[1]
+
+    @cached_property
+    def truth(self) -> SceneTruth:
+        """What is true of the scene at rest."""
+        return SceneTruth.observe(self.spec, self.instances, self._poses(),
+                                  *settled_support(self.model, self.data, self._bodies, self.spec))
+
+    @cached_property
+    def _geometry(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._look()
+
+    def _placed(self) -> Studio:
+        if self._studio is None:
+            self._studio = Studio(self.model, *self._size)
+        self._studio.place(self.data, 'rgbd', {VISUAL_GROUP: True, COLLISION_GROUP: False})
+        return self._studio
+
+    def _look(self) -> tuple[np.ndarray, np.ndarray]:
+        depth, geoms = self._placed().geometry()
+        table = np.zeros(self.model.ngeom + 1, np.uint8)   # the last entry is for "no geom"
+        for i, body in enumerate(self._bodies):
+            table[:-1][self.model.geom_bodyid == body] = i + 1
+        return depth, table[geoms]
+
+    def _frame(self, color: np.ndarray, depth: np.ndarray, instances: np.ndarray) -> Frame:
+        rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
+        return Frame(color, sense_depth(depth, rng), depth, instances, self._camera(),
+                     self._poses())
 
     def _camera(self) -> Camera:
         full, (width, height) = self.spec.camera, self._size
         k = width / full.width
         return Camera(full.fx * k, full.fy * k, (full.cx + 0.5) * k - 0.5,
                       (full.cy + 0.5) * k - 0.5, width, height)
-
-    def _instances(self, geom: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        table = np.zeros(self.model.ngeom + 1, np.uint8)
-        for i, body in enumerate(self._bodies):
-            table[:-1][self.model.geom_bodyid == body] = i + 1
-        is_geom = kind == int(self._mj.mjtObj.mjOBJ_GEOM)
-        return table[np.where(is_geom, geom, self.model.ngeom)]
 
     def _poses(self) -> np.ndarray:
         poses = np.zeros((len(self._bodies), 7))
@@ -172,7 +164,7 @@ class TabletopWorld:
     @cached_property
     def expressions(self) -> tuple[Expression, ...]:
         """Referring expressions of this scene with their true targets."""
-        return sample_expressions(self.spec, self.frame.instances, self.frame.poses)
+        return sample_expressions(self.truth)
 
     def surface_distance(self, point_cam: np.ndarray, instance: int) -> float:
         """Return metres from a point in the optical frame to the object's visible surface."""
