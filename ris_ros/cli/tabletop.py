@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render or export, and say what was written."""
-    from ris_ros.simulation.export import export_refer, write_scene
+    from ris_ros.datasets.tabletop_export import export_refer, write_scene
     from ris_ros.simulation.world import TabletopWorld
     if args.action == 'export':
         print(export_refer(args.out, args.first_seed, args.scenes))

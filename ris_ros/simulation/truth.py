@@ -125,10 +125,10 @@ class SceneTruth:
                  'leaning': yes, 'pixels': float, 'centres': float, 'boxes': float}
         widths = {'poses': 7, 'centres': 2, 'boxes': 4}
         try:
-            names = {k: tuple(record[k]) for k in ('kinds', 'colours', 'sizes')}
-            count = len(names['kinds'])
-            arrays = {k: np.array(record[k], dtype).reshape(
-                (count, widths[k]) if k in widths else count) for k, dtype in types.items()}
+            names: dict[str, Any] = {k: tuple(record[k]) for k in ('kinds', 'colours', 'sizes')}
+            shape = len(names['kinds'])
+            arrays: dict[str, Any] = {k: np.array(record[k], dtype).reshape(
+                (shape, widths[k]) if k in widths else shape) for k, dtype in types.items()}
             return cls(seed=int(record['seed']), camera=Camera(**record['camera']),
                        **names, **arrays)
         except (KeyError, TypeError, ValueError) as error:
@@ -257,7 +257,7 @@ class SceneTruth:
         """
         way = self.xyz[None] - self.xyz[:, None]           # [b, c]: from b to c
         length = np.maximum(self.distances, 1e-9)
-        along = np.einsum('abk,bck->abc', -way.swapaxes(0, 1), way) / length
+        along = np.einsum('abk,bck->abc', way.swapaxes(0, 1), way) / length
         off = np.sqrt(np.maximum(self.distances[:, :, None]**2 - along**2, 0))
         inside = np.minimum(along, length[None] - along) / 0.02
         return np.minimum(np.minimum(self.columns_between, inside), (0.10 - off) / 0.05)

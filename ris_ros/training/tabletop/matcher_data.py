@@ -10,16 +10,9 @@ from PIL import Image
 from ris_ros.models.matcher import PROMPT
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.simulation.catalogue import COLOURS, KINDS
-from ris_ros.simulation.expressions import Seen
+from ris_ros.simulation.truth import SceneTruth
 from ris_ros.training.tabletop.shards import SceneStore
-from ris_ros.training.tabletop.statements import (
-    CONTENT,
-    FOREIGN,
-    Speaker,
-    Statement,
-    mirrored,
-    things_of,
-)
+from ris_ros.training.tabletop.statements import CONTENT, FOREIGN, Speaker, Statement
 
 IGNORE = -100
 PROMPT_TOKENS = 1 + len(PROMPT.split())
@@ -33,22 +26,22 @@ class Pictures:
     the part of a patch that instance i + 1 takes, 255 the whole.
     """
 
-    def __init__(self, store: SceneStore, size: int, patch: int, most: int = 10) -> None:
+    def __init__(self, store: SceneStore, size: int, patch: int) -> None:
         """Shrink every scene once, bicubically as `Matcher.pixels` does."""
         from tqdm import tqdm
         self.store, self.size, self.patch, self.grid = store, size, patch, size // patch
         n, places = len(store), self.grid**2
         self.patches = np.empty((n, places, patch * patch * 3), np.uint8)
+        self.truths: list[SceneTruth] = store.truths
+        most = max((len(truth) for truth in self.truths), default=0)
         self.cover = np.zeros((n, most, places), np.uint8)
-        self.things: list[list[Seen]] = []
         for s in tqdm(range(n), desc='shrinking', unit='scene'):
             small = np.array(Image.fromarray(np.ascontiguousarray(store.color(s))).resize(
                 (size, size), Image.Resampling.BICUBIC))
             self.patches[s] = self._cut(small)
             instances = np.ascontiguousarray(store.instances(s))
-            self.things.append(things_of(store.scenes[s]['seed'], instances))
             instances = instances[::2, ::2]       # enough for parts of patches, and quicker
-            for i in range(min(most, len(store.scenes[s]['objects']))):
+            for i in range(len(self.truths[s])):
                 mask = (instances == i + 1).astype(np.uint8) * 255
                 self.cover[s, i] = cv2.resize(mask, (self.grid, self.grid),
                                               interpolation=cv2.INTER_AREA).ravel()
@@ -93,14 +86,15 @@ class Batches:
         """Keep the parts and the names of all objects as numbers."""
         self.pictures, self.tokenizer, self.rng = pictures, tokenizer, rng
         kinds, colours = list(KINDS), list(COLOURS)
-        self.names = [np.array([[kinds.index(o['kind']) + 1, colours.index(o['colour']),
-                                 int(o['size'] == 'large')] for o in scene['objects']]
-                               ).reshape(-1, 3) for scene in pictures.store.scenes]
+        self.names = [np.array([[kinds.index(kind) + 1, colours.index(colour),
+                                 int(size == 'large')] for kind, colour, size in
+                                zip(t.kinds, t.colours, t.sizes, strict=True)]
+                               ).reshape(-1, 3) for t in pictures.truths]
 
     def draw(self, scenes: int, statements: int, kept: int) -> Batch:
         """Return a batch of `scenes` pictures drawn at random."""
         rng, pictures = self.rng, self.pictures
-        picks = rng.integers(len(pictures.things), size=scenes)
+        picks = rng.integers(len(pictures.truths), size=scenes)
         mirror = rng.random(scenes) < 0.5
         index, weight = self._keep(pictures.cover[picks].max(1) > 0, kept)
         patches = pictures.patches[picks[:, None], index]
@@ -112,8 +106,8 @@ class Batches:
         index = np.where(mirror[:, None], row * pictures.grid + pictures.grid - 1 - column, index)
         said = []
         for b, scene in enumerate(picks):
-            things = pictures.things[scene]
-            speaker = Speaker(mirrored(things) if mirror[b] else things, rng)
+            truth = pictures.truths[scene]
+            speaker = Speaker(truth.mirrored() if mirror[b] else truth, rng)
             said.append([speaker.draw() for _ in range(statements)])
         names = [self.names[scene] for scene in picks]
         return Batch(patches, index, weight, *self._said(said, cover), *_shown(names, cover))
@@ -160,7 +154,7 @@ class Batches:
 
 def _spread(cover: np.ndarray, instances: tuple[int, ...]) -> np.ndarray:
     """Return instances' cover (K, M) of the patches as a distribution (K,), or zeros."""
-    total = cover[:, [i - 1 for i in instances if i <= cover.shape[1]]].sum(1)
+    total = cover[:, [i - 1 for i in instances]].sum(1)
     return total / max(float(total.sum()), 1e-6)
 
 

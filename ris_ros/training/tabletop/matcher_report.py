@@ -15,7 +15,7 @@ from ris_ros.models.albef import Albef
 from ris_ros.models.matcher import Matcher
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.training.tabletop.shards import SceneStore
-from ris_ros.training.tabletop.statements import CONTENT, Speaker, Statement, things_of
+from ris_ros.training.tabletop.statements import CONTENT, Speaker, Statement
 
 TAGS = ('attribute', 'position', 'relation', 'size')
 
@@ -45,8 +45,7 @@ def report_on(model: Albef, tokenizer: WordPiece, store: SceneStore, scenes: int
     hits: dict[str, list[bool]] = defaultdict(list)
     for scene in range(min(scenes, len(store))):
         instances = np.asarray(store.instances(scene))
-        speaker = Speaker(things_of(store.scenes[scene]['seed'], instances),
-                          np.random.default_rng([scene, 7]))
+        speaker = Speaker(store.truths[scene], np.random.default_rng([scene, 7]))
         said = [speaker.draw() for _ in range(statements)]
         look = matcher.look(matcher.pixels(np.asarray(store.color(scene))))
         readings = matcher.read([s.text for s in said])

@@ -76,10 +76,10 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
     # Spoiled masks are wanted here, so that none goes for a better one it shares much with.
     settings = ProposalSettings(**{**PROFILES['tabletop'].overrides('', known),
                                    'overlap_nms_thresh': 1.0})
-    sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings}'
+    seeds = [truth.seed for truth in store.truths[:scenes]]
+    sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings} {seeds}'
     made_by = hashlib.sha256(sources.encode()).hexdigest()[:12]
-    first = store.scenes[0]['seed']
-    path = cache / f'proposals_{made_by}_{first}_{scenes}_{size}.npz'
+    path = cache / f'proposals_{made_by}_{seeds[0]}_{scenes}_{size}.npz'
     if not path.exists():
         found = _propose(networks.proposer(settings), store, min(scenes, len(store)), size)
         with atomic_path(path) as temporary:

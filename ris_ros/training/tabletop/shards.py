@@ -2,59 +2,94 @@
 Rendered scenes on disk, in shards that survive an interruption, and the samples drawn from them.
 
 A shard is a folder of plain arrays: color.npy (S, 480, 640, 3) uint8, instances.npy
-(S, 480, 640) uint8 and scenes.json with the names of every object.  It is written under a
+(S, 480, 640) uint8 and scenes.json with the truth of every scene: names, settled poses,
+support, camera and what is visible (`simulation.truth.SceneTruth`).  It is written under a
 temporary name and renamed when whole, so that a killed run leaves nothing half-made.
 """
 from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ris_ros.files import atomic_folder, remove_stale, write_json
+from ris_ros.simulation.truth import SceneTruth
+from ris_ros.types import BadInputError
 
 SHARD = 100
+FORMAT = 2     # shards without a number are older and hold names, but not where things stand
 
 
 def _render_shard(folder: Path, seeds: range) -> Path:
     """Render one shard; runs in a worker process."""
     from ris_ros.simulation import TabletopWorld
-    colors, instances, scenes = [], [], []
+    colors, instances, truths = [], [], []
     for seed in seeds:
         with TabletopWorld(seed) as world:
-            frame = world.frame
-            colors.append(frame.color)
-            instances.append(frame.instances)
-            scenes.append({
-                'seed': seed,
-                'objects': [{'kind': o.kind, 'colour': o.colour, 'size': o.size,
-                             'support': o.support, 'rgb': o.rgb} for o in world.spec.objects]})
-    with atomic_folder(folder) as temporary:
+            colors.append(world.color)
+            instances.append(world.instances)
+            truths.append(world.truth.to_dict())
+    with atomic_folder(folder) as temporary:      # in place of one of an older format
         np.save(temporary / 'color.npy', np.stack(colors))
         np.save(temporary / 'instances.npy', np.stack(instances))
-        write_json(temporary / 'scenes.json', scenes, indent=None)
+        write_json(temporary / 'scenes.json', {'format': FORMAT, 'scenes': truths}, indent=None)
     return folder
+
+
+def read_truths(folder: Path) -> list[SceneTruth]:
+    """
+    Return the truths of a shard's scenes.
+
+    Raises BadInputError for a shard of an older format, which lacks the settled poses, and
+    for one that cannot be read.
+    """
+    path = folder / 'scenes.json'
+    try:
+        record = json.loads(path.read_text())
+        if not isinstance(record, dict) or record.get('format') != FORMAT:
+            raise BadInputError(f'{folder} was rendered by an older version that did not keep '
+                                'where things settled; remove it and render it again')
+        return [SceneTruth.from_dict(scene) for scene in record['scenes']]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BadInputError):
+            raise
+        raise BadInputError(f'{path} cannot be read ({error}); remove {folder} and render it '
+                            'again') from error
+
+
+def _is_whole(folder: Path, seeds: range) -> bool:
+    """Tell whether a shard is there with just these scenes; say so where it must be redone."""
+    if not folder.exists():
+        return False
+    try:
+        there = [t.seed for t in read_truths(folder)]
+    except BadInputError as error:
+        print(f'rendering again: {error}', file=sys.stderr)
+        return False
+    return there[:len(seeds)] == list(seeds)
 
 
 def render_shards(root: Path, first_seed: int, scenes: int, workers: int) -> list[Path]:
     """
     Render `scenes` scenes from `first_seed` on, skipping shards that are there already.
 
-    Returns the shard folders in seed order.
+    A shard of an older format or of fewer scenes is rendered again.  Returns the shard
+    folders in seed order.
     """
     from tqdm import tqdm
     root.mkdir(parents=True, exist_ok=True)
     remove_stale(root)
     starts = range(first_seed, first_seed + scenes, SHARD)
     folders = [root / f'shard_{s:06d}' for s in starts]
-    missing = [(f, range(s, min(s + SHARD, first_seed + scenes)))
-               for f, s in zip(folders, starts, strict=True) if not f.exists()]
+    wanted = [range(s, min(s + SHARD, first_seed + scenes)) for s in starts]
+    missing = [(f, seeds) for f, seeds in zip(folders, wanted, strict=True)
+               if not _is_whole(f, seeds)]
     if missing:
         # Not forked: a copy of a process that already renders or computes may never wake up.
         context = multiprocessing.get_context('spawn')
@@ -79,24 +114,26 @@ class Thing:
 
 
 class SceneStore:
-    """All shards as one list of scenes; pictures stay on disk and are mapped into memory."""
+    """
+    All shards as one list of scenes; pictures stay on disk and are mapped into memory.
+
+    truths: per scene what is true of it.  things: all objects of min_pixels or more.
+    """
 
     def __init__(self, folders: Iterable[Path], min_pixels: int = 300) -> None:
-        """Open the shards and index their visible objects."""
+        """Open the shards and index their visible objects.  Raises BadInputError."""
         self._color: list[np.ndarray] = []
         self._instances: list[np.ndarray] = []
         self._places: list[tuple[int, int]] = []
-        self.scenes: list[dict[str, Any]] = []
+        self.truths: list[SceneTruth] = []
         for k, folder in enumerate(folders):
+            truths = read_truths(folder)
             self._color.append(np.load(folder / 'color.npy', mmap_mode='r'))
             self._instances.append(np.load(folder / 'instances.npy', mmap_mode='r'))
-            scenes = json.loads((folder / 'scenes.json').read_text())
-            self._places += [(k, i) for i in range(len(scenes))]
-            self.scenes += scenes
-        self.things = [t for s in range(len(self)) for t in self._things_of(s, min_pixels)]
-        self.by_scene: list[list[Thing]] = [[] for _ in range(len(self))]
-        for thing in self.things:
-            self.by_scene[thing.scene].append(thing)
+            self._places += [(k, i) for i in range(len(truths))]
+            self.truths += truths
+        self.by_scene = [_things(s, truth, min_pixels) for s, truth in enumerate(self.truths)]
+        self.things = [thing for things in self.by_scene for thing in things]
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -112,11 +149,13 @@ class SceneStore:
         shard, i = self._places[scene]
         return self._instances[shard][i]
 
-    def _things_of(self, scene: int, min_pixels: int) -> Iterable[Thing]:
-        picture = np.asarray(self.instances(scene))
-        for i, names in enumerate(self.scenes[scene]['objects']):
-            rows, columns = np.nonzero(picture == i + 1)
-            if len(rows) >= min_pixels:
-                yield Thing(scene, i + 1, names['kind'], names['colour'], names['size'],
-                            len(rows), (int(columns.min()), int(rows.min()),
-                                        int(columns.max()) + 1, int(rows.max()) + 1))
+
+def _things(scene: int, truth: SceneTruth, min_pixels: int) -> list[Thing]:
+    seen = np.flatnonzero(truth.pixels >= min_pixels)
+    return [Thing(scene, int(i) + 1, truth.kinds[i], truth.colours[i], truth.sizes[i],
+                  int(truth.pixels[i]), _box(truth.boxes[i])) for i in seen]
+
+
+def _box(box: np.ndarray) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (int(v) for v in box)
+    return x0, y0, x1, y1

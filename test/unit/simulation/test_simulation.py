@@ -178,7 +178,7 @@ def test_the_table_cannot_be_lifted(world):
 
 
 def test_expressions_do_not_depend_on_call_order(world):
-    again = sample_expressions(world.spec, world.frame.instances, world.frame.poses)
+    again = sample_expressions(world.truth)
     assert again == world.expressions
 
 

@@ -258,3 +258,30 @@ def test_only_what_a_dead_process_left_is_removed(tmp_path):
     render_shards(tmp_path, 80100, 0, workers=1)
     assert [p.name for p in tmp_path.iterdir()] == [
         f'.shard_080100.pid{os.getpid()}.abcd.tmp']
+
+
+def test_shards_keep_settled_poses_and_old_ones_are_told(store, tmp_path, capsys):
+    from ris_ros.simulation import TabletopWorld
+    truth = store.truths[2]
+    with TabletopWorld(truth.seed) as world:
+        np.testing.assert_array_equal(truth.poses, world.frame.poses)
+        np.testing.assert_array_equal(truth.pixels, world.truth.pixels)
+        np.testing.assert_array_equal(store.color(2), world.frame.color)
+        put = world.to_camera(np.array([o.position for o in world.spec.objects]))
+        assert np.abs(put - truth.xyz).max() > 1e-4, 'as put is not as settled'
+    folder, = render_shards(tmp_path, 80100, 1, workers=1)
+    old = [{'seed': 80100, 'objects': [{'kind': 'mug'}]}]
+    for damage, message in ((json.dumps(old), 'older version'), ('{"format"', 'cannot be read'),
+                            (json.dumps({'format': 2, 'scenes': [{}]}), 'render it again')):
+        (folder / 'scenes.json').write_text(damage)
+        with pytest.raises(BadInputError, match=message):
+            SceneStore([folder])
+    capsys.readouterr()
+    assert render_shards(tmp_path, 80100, 1, workers=1) == [folder]
+    assert 'rendering again' in capsys.readouterr().err
+    assert len(SceneStore([folder])) == 1
+
+
+def test_a_shard_of_fewer_scenes_than_wanted_is_rendered_again(tmp_path):
+    render_shards(tmp_path, 80100, 1, workers=1)
+    assert len(SceneStore(render_shards(tmp_path, 80100, 2, workers=1))) == 2
