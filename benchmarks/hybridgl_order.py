@@ -38,9 +38,9 @@ from ris_ros.methods.hybridgl.scores import RELEASED_B, RELEASED_B_DEFAULT
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import text_plan
 from ris_ros.methods.registry import settings_for
-from ris_ros.models import gem, proposals, sampling, vit
-from ris_ros.models import region_streams as hybrid
-from ris_ros.models.clip import PUBLISHED, ClipModel, build_clip
+from ris_ros.models import gem, proposals, region_streams, sampling, vit
+from ris_ros.models.architectures import architecture
+from ris_ros.models.clip import ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
 from ris_ros.types import View
 
@@ -261,7 +261,7 @@ def paper(precision: str, small: bool) -> tuple[HybridGL, Released]:
     """Return both orders over random networks of the published sizes."""
     sams = orders.PaperSam(precision, small)
     torch.manual_seed(1)
-    config = orders.SMALL_CLIP if small else PUBLISHED['ViT-B-16']
+    config = orders.SMALL_CLIP if small else architecture('ViT-B-16', 'clip')
     clip = ClipModel(build_clip(config), config, precision=precision)
     method = HybridGL(clip, sams.proposer, HybridGLSettings(rules='released'))
     return method, Released(method, sams.released)
@@ -277,7 +277,8 @@ def stages_of(method: HybridGL, scene: orders.Scene) -> tuple[list[dict[str, Any
         (proposals.sam_decoder.PointDecoder, '_decode', 'SAM decoder'),
         (proposer, '_candidates', 'candidates'), (proposer, '_masks', 'masks'),
         (proposals, 'remove_small_regions', 'small regions'),
-        (method, 'region_views', 'region views'), (hybrid, 'hybrid_features', 'region towers'),
+        (method, 'region_views', 'region views'),
+        (region_streams, 'hybrid_features', 'region towers'),
         (method, 'patch_features', 'GEM'), (module, 'mask_overlaps', 'overlaps'),
         (gem, 'runs_of', 'runs'), (module, 'text_plan', 'text plan'),
         (method, 'encode', 'text tower'), (method, 'score', 'score'))

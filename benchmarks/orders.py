@@ -21,9 +21,10 @@ import segment_anything
 import torch
 
 from ris_ros.datasets.tabletop import SceneGroup
+from ris_ros.models.architectures import architecture
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import Decoder, Proposals, SamProposer
-from ris_ros.models.sam import PUBLISHED, build_sam
+from ris_ros.models.sam import build_sam
 from ris_ros.types import View
 
 SIZE = (480, 640)
@@ -160,7 +161,8 @@ class PaperSam:
 
     def __init__(self, precision: str = 'fp32', small: bool = False) -> None:
         torch.manual_seed(0)
-        sam = build_sam(SMALL_SAM if small else PUBLISHED['vit_b']).eval().requires_grad_(False)
+        sam = build_sam(SMALL_SAM if small else architecture('vit_b', 'sam'))
+        sam.eval().requires_grad_(False)
         drawn = draw(side=sam.image_encoder.img_size // 4)
         self.proposer = DrawnProposer(sam, ProposalSettings(), precision=precision)
         self.proposer.drawn = drawn

@@ -27,9 +27,8 @@ from transformers import (
     OPTConfig,
 )
 
-from ris_ros.models.clip import PUBLISHED as CLIPS
+from ris_ros.models.architectures import architecture
 from ris_ros.models.clip import build_clip
-from ris_ros.models.sam import PUBLISHED as SAMS
 from ris_ros.models.sam import build_sam
 
 GB = 1e9
@@ -52,8 +51,9 @@ def parameters() -> dict[str, int]:
     with torch.device('meta'):
         blip = Blip2ForConditionalGeneration(blip2_config())
         blip.tie_weights()
-        sam, clip = build_sam(SAMS['vit_h']), build_clip(CLIPS['ViT-B-32'])
-        small = build_sam(SAMS['vit_b'])
+        sam, clip = (build_sam(architecture('vit_h', 'sam')),
+                     build_clip(architecture('ViT-B-32', 'clip')))
+        small = build_sam(architecture('vit_b', 'sam'))
 
     def count(module: torch.nn.Module) -> int:
         return sum(p.numel() for p in module.parameters())

@@ -53,8 +53,9 @@ from ris_ros.methods.tas.text import (
     text_plan,
 )
 from ris_ros.models import proposals, vit
+from ris_ros.models.architectures import architecture
 from ris_ros.models.captioner import share_pictures
-from ris_ros.models.clip import CLIP_MEAN, CLIP_STD, PUBLISHED, ClipModel, build_clip
+from ris_ros.models.clip import CLIP_MEAN, CLIP_STD, ClipModel, build_clip
 from ris_ros.profiles import Networks, get_profile
 from ris_ros.types import BadInputError, View, WeightsError
 
@@ -284,7 +285,7 @@ def paper(precision: str, small: bool) -> tuple[TAS, Released, str]:
     """Return both orders over random networks of the published sizes."""
     sams, settings = orders.PaperSam(precision, small), TASSettings(rules='released')
     torch.manual_seed(1)
-    config = orders.SMALL_CLIP if small else PUBLISHED['ViT-B-32']
+    config = orders.SMALL_CLIP if small else architecture('ViT-B-32', 'clip')
     clip = ClipModel(build_clip(config), config, precision=precision)
     sharing, plain = (NonsenseCaptioner(settings.beams, precision, small, shared)
                    for shared in (True, False))

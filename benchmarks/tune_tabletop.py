@@ -25,11 +25,11 @@ from ris_ros import Segmenter
 from ris_ros.language import analyse
 from ris_ros.methods.base import ProposalMethod
 from ris_ros.methods.options import CosineSettings
-from ris_ros.simulation import SPLITS, Frame, TabletopWorld
+from ris_ros.simulation import SPLITS, RenderedFrame, TabletopWorld
 from ris_ros.types import Scene, View
 
 
-def prepare_true(segmenter: Segmenter, frame: Frame) -> Scene:
+def prepare_true(segmenter: Segmenter, frame: RenderedFrame) -> Scene:
     """Return the scene whose proposals are the true masks of at least 300 pixels."""
     import torch
 

@@ -32,12 +32,13 @@ def method_settings(method: str) -> type[OutcomeSettings]:
 
 
 def networks_of(profile: str, device: str = 'auto', precision: str = 'fp32',
-                model_dir: str | Path | None = None) -> Networks:
+                model_dir: str | Path | None = None, *,
+                devices: Mapping[str, str] | None = None,
+                precisions: Mapping[str, str] | None = None) -> Networks:
     """Return a profile's networks, none of them loaded yet; see `Segmenter.from_profile`."""
-    from ris_ros.models.device import check_precision, pick_device
     from ris_ros.profiles import Networks, get_profile
-    chosen, device = get_profile(profile), pick_device(device)
-    return Networks(chosen, device, check_precision(precision, device), model_dir)
+    return Networks(get_profile(profile), device, precision, model_dir, devices=devices,
+                    precisions=precisions)
 
 
 class Segmenter:
@@ -69,10 +70,15 @@ class Segmenter:
                      device: str = 'auto', precision: str = 'fp32',
                      model_dir: str | Path | None = None,
                      settings: Mapping[str, Any] | None = None, for_evaluation: bool = False,
+                     devices: Mapping[str, str] | None = None,
+                     precisions: Mapping[str, str] | None = None,
                      **options: Any) -> Segmenter:
         """Return a segmenter with the networks of a profile behind a method.
 
+        profile: a name, or the path of a profile's file.
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.  precision: 'fp32', 'bf16' or 'fp16'.
+        devices, precisions: the same for single networks, by role, such as {'sam': 'cuda:0'};
+        as text: 'cpu,sam=cuda:0'.  They go before what the profile says.
         model_dir: folder with weights, in place of the shipped and fetched ones.
         settings: method settings over those of the profile.  for_evaluation: allow a method
         that needs the true mask.  options: of the constructor.
@@ -85,8 +91,9 @@ class Segmenter:
             raise BadInputError(f'{method} chooses by the true mask and serves evaluation alone; '
                                 f'run `ris eval --method {method}`, or take another method here')
         final = settings_for(method, chosen, settings)
-        networks = networks_of(profile, device, precision, model_dir)
-        if networks.device == 'cpu':
+        networks = networks_of(profile, device, precision, model_dir, devices=devices,
+                               precisions=precisions)
+        if networks.devices == {'cpu'}:
             options.setdefault('sentence_threads', chosen.sentence_threads)
         return cls(info.load().from_networks(networks, final), **options)
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from ris_ros.files import read_text
 from ris_ros.lazy import require
 from ris_ros.types import BadInputError
 
 T = TypeVar('T')
 Scalar = bool | int | float | str
+MAX_FILE_BYTES = 1 << 20  # of a file of settings or of a profile
 
 
 @dataclass(frozen=True)
@@ -132,18 +135,65 @@ def to_mapping(settings: Any) -> dict[str, Scalar]:
 
 
 def load_yaml(settings_cls: type[T], path: str | Path, base: T | None = None) -> T:
-    """Return settings from a YAML file with one mapping of names to values.
+    """Return settings from a YAML (or JSON) file with one mapping of names to values.
 
     Raises BadInputError where the file is missing, is no mapping or does not fit.
     """
-    yaml = require('yaml', 'models')
+    return from_mapping(settings_cls, read_mapping(path, 'settings'), base)
+
+
+def read_mapping(path: str | Path, what: str) -> dict[str, Any]:
+    """Return the one mapping that a file holds, {} for an empty file.
+
+    A name that ends in .json is read as JSON, every other as YAML.  what: the file's content,
+    for messages.  Raises BadInputError for a file that is missing, over 1 MiB, broken, holds no
+    mapping, or says the same key twice (of which one would be dropped in silence).
+    """
+    path = Path(path)
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(f'cannot read settings from {path}: {error}') from error
-    if data is not None and not isinstance(data, Mapping):
-        raise BadInputError(f'{path} must hold one mapping of setting names to values')
-    return from_mapping(settings_cls, data or {}, base)
+        text = read_text(path, MAX_FILE_BYTES)
+    except BadInputError as error:
+        raise BadInputError(f'cannot read {what}: {error}') from error
+    try:
+        values = _from_json(text) if path.suffix == '.json' else _from_yaml(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f'cannot read {what} from {path}: {error}') from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise BadInputError(f'{path} must hold one mapping of names to values')
+    return values
+
+
+def _from_json(text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        _refuse_twins([key for key, _ in pairs])
+        return dict(pairs)
+    return json.loads(text, object_pairs_hook=once) if text.strip() else None
+
+
+def _from_yaml(text: str) -> Any:
+    yaml = require('yaml', 'models')
+    seen: set[int] = set()
+
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined, misc]
+        def flatten_mapping(self, node: Any) -> None:
+            if id(node) not in seen:  # afterwards it holds what it merges ("<<") as well
+                seen.add(id(node))
+                _refuse_twins([key.value for key, _ in node.value
+                               if isinstance(key, yaml.ScalarNode)])
+            super().flatten_mapping(node)
+
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(' '.join(str(error).split())) from error
+
+
+def _refuse_twins(keys: list[str]) -> None:
+    twins = [key for i, key in enumerate(keys) if key in keys[:i]]
+    if twins:
+        raise ValueError(f'{twins[0]!r} stands there twice')
 
 
 def to_yaml(settings_cls: type, title: str) -> str:

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ris_ros.models.data_files import SUFFIXES
 from ris_ros.models.fetch import fetch
 from ris_ros.models.weights import WeightStore
-from ris_ros.profiles import PROFILES, get_profile
+from ris_ros.profiles import all_profiles, get_profile
 from ris_ros.types import BadInputError, WeightsError
 
 
@@ -43,16 +44,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _networks(store: WeightStore, names: list[str]) -> list[str]:
-    """Return network names; a profile stands for all of its networks."""
+    """Return network names; a profile (by name or path) stands for all of its networks."""
     out: list[str] = []
     for name in names:
-        out += list(get_profile(name).networks.values()) if name in PROFILES else \
-            [store.entry(name).name]
+        if name in store.entries:
+            out.append(name)
+        elif name in all_profiles() or Path(name).suffix in SUFFIXES:
+            profile = get_profile(name)
+            store.entries.update(profile.entries)
+            out += profile.networks.values()
+        else:
+            raise BadInputError(f'{name!r} is neither a network nor a profile; `ris models list` '
+                                'shows both')
     return list(dict.fromkeys(out))
 
 
 def _list(store: WeightStore, as_json: bool) -> int:
     rows: list[dict[str, Any]] = []
+    profiles = all_profiles().values()
+    for profile in profiles:
+        store.entries.update(profile.entries)
     for entry in store.entries.values():
         path = store.find(entry.name)
         files = path.rglob('*') if path and path.is_dir() else [path] if path else []
@@ -61,8 +72,7 @@ def _list(store: WeightStore, as_json: bool) -> int:
             'name': entry.name, 'kind': entry.kind, 'here': path is not None,
             'file': str(path) if path else None, 'bytes': size, 'url': entry.url or None,
             'licence': entry.licence,
-            'profiles': [p.name for p in PROFILES.values()
-                         if entry.name in p.networks.values()]})
+            'profiles': [p.name for p in profiles if entry.name in p.networks.values()]})
     if as_json:
         print(json.dumps(rows))
         return 0

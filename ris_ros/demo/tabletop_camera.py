@@ -77,7 +77,7 @@ class TabletopCamera(Node):
 
 
 def render_scene(seed: int) -> Any:
-    """Return the Frame of a scene; the picture is made once, for nothing in it moves."""
+    """Return the RenderedFrame of a scene; the picture is made once, for nothing in it moves."""
     from ris_ros.simulation import TabletopWorld
     world = TabletopWorld(seed)
     try:

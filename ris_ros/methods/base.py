@@ -118,7 +118,8 @@ class ProposalMethod(Method):
             raise BadInputError('there is no mask proposer; hand masks to prepare_with')
         from ris_ros.models.device import seconds_now
         start = seconds_now(self.device)
-        found = self.proposer.propose(view)
+        # The proposer's network may be on another device than the method's.
+        found = self.proposer.propose(view).to(self.device)
         return self.prepare_with(view, found,
                                  {'proposals': seconds_now(self.device) - start})
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from ris_ros.lazy import entry_points
 from ris_ros.methods.base import Method
 from ris_ros.methods.options import OutcomeSettings
+from ris_ros.methods.profile_settings import check_settings
 from ris_ros.settings import describe, from_mapping
 from ris_ros.types import BadInputError, MissingDependencyError
 
@@ -107,7 +108,7 @@ def _import(location: str) -> Any:
 def methods() -> dict[str, MethodInfo]:
     """Return all methods by name; built-in ones cannot be replaced from outside."""
     found = {name: MethodInfo(name, *rest) for name, rest in BUILT_IN.items()}
-    for point in metadata.entry_points(group=GROUP):
+    for point in entry_points(GROUP):
         if point.name not in found:
             found[point.name] = MethodInfo(point.name, point.value, '', 'from another package')
     return found
@@ -125,10 +126,11 @@ def settings_for(method: str, profile: Profile, changes: Mapping[str, Any] | Non
                  ) -> Any:
     """Return a method's settings under a profile, with `changes` over those.
 
-    Raises BadInputError for an unknown method, or a setting that it does not have or whose
-    value does not fit.
+    Raises BadInputError for an unknown method, a setting that it does not have or whose value
+    does not fit, and (with file and key) for any setting of the profile that no method takes.
     """
     settings_class = find_method(method).settings_class()
+    check_settings(profile, methods(), method)
     known = {info.name for info in describe(settings_class)}
     base = from_mapping(settings_class, profile.overrides(method, known))
     return from_mapping(settings_class, changes or {}, base)

@@ -7,10 +7,11 @@ computed once.  Nothing drops out: training here and inference share one forward
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
+from ris_ros.models.architectures import from_config
 from ris_ros.types import BadInputError, WeightsError
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ class AlbefConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AlbefConfig:
         """Return a configuration; raises BadInputError for a field or size that cannot be."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise BadInputError(f'unknown field in the matcher configuration: {sorted(unknown)}')
-        config = cls(**values)
+        config = from_config(cls, values, 'the matcher configuration')
         if (config.image_size % config.patch or config.vision_width % config.vision_heads
                 or config.text_width % config.heads
                 or not 0 <= config.fusion_layer < config.text_layers):
@@ -67,14 +65,6 @@ class AlbefConfig:
                                 'multiple of patch, widths multiples of their heads, and '
                                 'fusion_layer less than text_layers')
         return config
-
-
-# Layouts by name.  BLIP attends to the image in every layer and knows two tokens more.
-PUBLISHED: dict[str, AlbefConfig] = {
-    'albef': AlbefConfig(),
-    'blip_base': AlbefConfig(image_size=384, vision_eps=1e-5, fusion_layer=0, vocab=30524,
-                             separator=True),
-}
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

@@ -18,6 +18,8 @@ from ris_ros.types import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ris_ros.models.kinds import Source
+
 # "model_type" of config.json -> class in transformers.
 CLASSES = {'blip-2': 'Blip2ForConditionalGeneration', 'git': 'GitForCausalLM',
            'blip': 'BlipForConditionalGeneration'}
@@ -163,6 +165,12 @@ class TransformersCaptioner:
                 pixel_values=pixels.to(self.device, self.model.dtype), **self.options)
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [' '.join(text.split()) for text in texts]
+
+
+def load_network(source: Source, beams: int = 5, max_new_tokens: int = 30
+                 ) -> TransformersCaptioner:
+    """Return the captioner of a manifest entry; see `ris_ros.models.kinds`."""
+    return load_captioner(source.path(), source.device, source.precision, beams, max_new_tokens)
 
 
 def load_captioner(folder: Path, device: str = 'cpu', precision: str = 'fp32', beams: int = 5,

@@ -2,6 +2,7 @@
 
 Configurations are data: `{"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}` with the field
 names of open_clip, plus `"vocabulary"` (a list of words) where the text tower is a small one.
+Those that OpenAI published are files in ris_ros/data/architectures.
 """
 from __future__ import annotations
 
@@ -19,30 +20,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from ris_ros.models.kinds import Source
+
 CLIP_CONTEXT = 77
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def _vit(patch: int, width: int, layers: int, image: int, embed: int, text: int) -> dict[str, Any]:
-    return {'embed_dim': embed, 'quick_gelu': True,
-            'vision_cfg': {'image_size': image, 'layers': layers, 'width': width,
-                           'patch_size': patch},
-            'text_cfg': {'context_length': 77, 'vocab_size': 49408, 'width': text,
-                         'heads': text // 64, 'layers': 12}}
-
-
-# The towers that OpenAI published; all of them were trained with QuickGELU, which open_clip
-# does not build for the plain names.
-PUBLISHED: dict[str, dict[str, Any]] = {
-    'ViT-B-16': _vit(16, 768, 12, 224, 512, 512),
-    'ViT-B-32': _vit(32, 768, 12, 224, 512, 512),
-    'ViT-L-14': _vit(14, 1024, 24, 224, 768, 768),
-    'RN50': {'embed_dim': 1024, 'quick_gelu': True,
-             'vision_cfg': {'image_size': 224, 'layers': [3, 4, 6, 3], 'width': 64},
-             'text_cfg': {'context_length': 77, 'vocab_size': 49408, 'width': 512, 'heads': 8,
-                          'layers': 12}},
-}
 
 
 def clip_tokenizer(context_length: int = CLIP_CONTEXT) -> Any:
@@ -161,6 +143,12 @@ class ClipModel:
         x = model.ln_final(x[self._torch.arange(len(x), device=x.device), ends])
         projection = model.text_projection
         return projection(x) if callable(projection) else x @ projection
+
+
+def load_network(source: Source) -> ClipModel:
+    """Return the CLIP of a manifest entry; see `ris_ros.models.kinds`."""
+    state, config = source.weights()
+    return load_clip(state, config, source.device, source.precision)
 
 
 def load_clip(state: Mapping[str, torch.Tensor], config: Mapping[str, Any], device: str = 'cpu',

@@ -5,6 +5,7 @@ include those of RefCOCO's test splits, with their masks; say so where results a
 """
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,33 +22,44 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
     from torch.nn import functional
+
+    from ris_ros.models.kinds import Source
 else:
     torch = require('torch', 'models')
     functional = torch.nn.functional
 
 STRIDE = 32  # the input is padded to a multiple of it
 
-# facebook/mask2former-swin-large-coco-panoptic
-PUBLISHED: dict[str, dict[str, Any]] = {
-    'swin_l_panoptic': {
-        'num_queries': 200, 'num_labels': 133,
-        'backbone_config': {
-            'model_type': 'swin', 'image_size': 384, 'embed_dim': 192, 'depths': [2, 2, 18, 2],
-            'num_heads': [6, 12, 24, 48], 'window_size': 12,
-            'out_features': ['stage1', 'stage2', 'stage3', 'stage4']}},
-}
-
-
 def network_config(config: Mapping[str, Any]) -> Any:
-    """Return transformers' Mask2FormerConfig of a configuration in its field names."""
+    """Return transformers' Mask2FormerConfig of a configuration in its field names.
+
+    Raises BadInputError for an unknown field, or another backbone than Swin.
+    """
     transformers = require('transformers', 'models')
     values = dict(config)
-    backbone = dict(values.pop('backbone_config'))
+    backbone = dict(values.pop('backbone_config', {}))
     if backbone.pop('model_type', 'swin') != 'swin':
         raise BadInputError('Mask2Former is built over a Swin backbone here; '
                             "set backbone_config.model_type to 'swin'")
+    _refuse_unknown(backbone, transformers.SwinConfig, {'out_features'})
+    _refuse_unknown(values, transformers.Mask2FormerConfig, {'num_labels'})
     return transformers.Mask2FormerConfig(
         backbone_config=transformers.SwinConfig(**backbone), **values)
+
+
+def _refuse_unknown(values: Mapping[str, Any], cls: type, more: set[str]) -> None:
+    """Raise BadInputError for a field that transformers would take and never look at."""
+    unknown = sorted(set(values) - set(inspect.signature(cls).parameters) - more)
+    if unknown:
+        raise BadInputError(f'unknown field in the Mask2Former configuration: {unknown}')
+
+
+def load_network(source: Source) -> nn.Module:
+    """Return the Mask2Former of a manifest entry, on the CPU; see `ris_ros.models.kinds`.
+
+    What proposes masks with it is a `Mask2FormerProposer`, which brings it to its device.
+    """
+    return load_mask2former(*source.weights())
 
 
 def load_mask2former(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> nn.Module:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ris_ros.lazy import require
-from ris_ros.models.albef import Albef, attention_gradient
+from ris_ros.models.albef import Albef, AlbefConfig, attention_gradient, load_albef
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD
 from ris_ros.models.device import autocast
 from ris_ros.models.sampling import normalise
@@ -23,6 +23,8 @@ from ris_ros.types import BadInputError, WeightsError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from ris_ros.models.kinds import Source
 else:
     torch = require('torch', 'models')
 
@@ -172,3 +174,18 @@ def _padded(rows: Sequence[Tensor], value: int) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
     return padded, torch.arange(padded.shape[1])[None] < lengths[:, None]
+
+
+def load_network(source: Source) -> Matcher:
+    """Return the matcher of a manifest entry; see `ris_ros.models.kinds`.
+
+    Its vocabulary stands in its configuration ("vocabulary", a list) or is the network behind
+    the role 'vocabulary', by default BERT's.
+    """
+    state, config = source.weights()
+    words = config.pop('vocabulary', None)
+    if words is None:
+        words = source.companion('vocabulary', 'bert_vocabulary')
+    sizes = AlbefConfig.from_dict(config)
+    return Matcher(load_albef(state, sizes), WordPiece(words, sizes.separator), source.device,
+                   source.precision)

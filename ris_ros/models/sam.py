@@ -1,20 +1,24 @@
 """SAM through the `segment_anything` classes: building and automatic mask proposals.
 
 The library's builders fix the input at 1024 and the prompt width at 256; here both are fields,
-so that one code path makes the published ViT-B, ViT-L and ViT-H and the small tabletop network.
+so that one code path makes the published ViT-B, ViT-L and ViT-H (files in
+ris_ros/data/architectures) and the small tabletop network.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
+from ris_ros.models.architectures import from_config
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ris_ros.models.kinds import Source
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -62,32 +66,15 @@ class SamConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SamConfig:
         """Return the configuration of a JSON dict; unknown fields raise BadInputError."""
-        encoder = _part(SamEncoderConfig, data.get('encoder', {}), 'encoder')
-        decoder = _part(SamDecoderConfig, data.get('decoder', {}), 'decoder')
+        encoder = from_config(SamEncoderConfig, data.get('encoder', {}), 'the SAM encoder')
+        decoder = from_config(SamDecoderConfig, data.get('decoder', {}), 'the SAM decoder')
         rest = {k: v for k, v in data.items() if k not in ('encoder', 'decoder')}
-        return _part(cls, {**rest, 'encoder': encoder, 'decoder': decoder}, 'SAM configuration')
+        return from_config(cls, {**rest, 'encoder': encoder, 'decoder': decoder},
+                           'the SAM configuration')
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict, the inverse of `from_dict`."""
         return asdict(self)
-
-
-def _part(cls: type, data: Mapping[str, Any], where: str) -> Any:
-    unknown = set(data) - {f.name for f in fields(cls)}
-    if unknown:
-        raise BadInputError(f'unknown field in {where}: {sorted(unknown)}')
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-
-def _vit(embed_dim: int, depth: int, heads: int, every: tuple[int, ...]) -> SamConfig:
-    return SamConfig(encoder=SamEncoderConfig(embed_dim, depth, heads, every))
-
-
-PUBLISHED = {
-    'vit_b': SamConfig(),
-    'vit_l': _vit(1024, 24, 16, (5, 11, 17, 23)),
-    'vit_h': _vit(1280, 32, 16, (7, 15, 23, 31)),
-}
 
 
 def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
@@ -126,3 +113,15 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
             pixel_mean=list(PIXEL_MEAN), pixel_std=list(PIXEL_STD))
     except AssertionError as error:
         raise BadInputError(f'the SAM configuration does not fit together: {error}') from error
+
+
+def load_network(source: Source) -> nn.Module:
+    """Return the SAM of a manifest entry, on the CPU; see `ris_ros.models.kinds`.
+
+    What proposes masks with it is a `SamProposer`, which brings it to its device.
+    """
+    from ris_ros.models.clip import load_state
+    state, config = source.weights()
+    sam = build_sam(config)
+    load_state(sam, state, 'SAM')
+    return sam

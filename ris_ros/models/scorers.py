@@ -16,6 +16,8 @@ from ris_ros.models.device import autocast
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ris_ros.models.kinds import Source
+
 CLASSES = {'blip-2': 'Blip2ForImageTextRetrieval', 'blip': 'BlipForImageTextRetrieval'}
 
 
@@ -92,6 +94,11 @@ class ItcScorer:
             read = model.qformer(query_embeds=model.embeddings(input_ids=ids), query_length=0,
                                  attention_mask=mask)
             return model.text_projection(read.last_hidden_state[:, 0]).float()
+
+
+def load_network(source: Source) -> ItcScorer:
+    """Return the scorer of a manifest entry; see `ris_ros.models.kinds`."""
+    return load_itc(source.path(), source.device, source.precision)
 
 
 def load_itc(folder: Path, device: str = 'cpu', precision: str = 'fp32') -> ItcScorer:

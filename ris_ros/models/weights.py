@@ -27,6 +27,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
 MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
 OFFLINE_VARIABLE = 'RIS_OFFLINE'
 FOLDER_FORMAT = 'transformers'
+FORMATS = ('safetensors', 'torch', 'torchscript', FOLDER_FORMAT, 'text')
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Entry:
     'torchscript' (an archive as OpenAI published them) or 'transformers' (a folder, `file`
     being its name, of a `repository` at a `revision`).  config: name of a published layout,
     empty where NAME.json beside the weights has it.  bytes: 0 where not known beforehand.
+    folder: one more place where the file may be, that of the profile which names it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Entry:
     shipped: bool = False
     repository: str = ''
     revision: str = ''
+    folder: str = ''
 
     @property
     def is_folder(self) -> bool:
@@ -111,15 +114,20 @@ class WeightStore:
         """Return the file (or folder) of a network, or None where it is not here."""
         entry = self.entry(name)
         there = Path.is_dir if entry.is_folder else Path.is_file
-        return next((f / entry.file for f in self.folders if there(f / entry.file)), None)
+        folders = (*self.folders, Path(entry.folder)) if entry.folder else self.folders
+        return next((f / entry.file for f in folders if there(f / entry.file)), None)
 
     def path(self, name: str) -> Path:
         """Return the file of a network; raises WeightsError that says how to get it."""
         found = self.find(name)
         if found is None:
+            entry = self.entry(name)
             places = ' or '.join(str(folder) for folder in self.folders)
-            do = ('train them with: ris train tabletop' if self.entry(name).shipped
-                  else f'get them with: ris models fetch {name}')
+            if entry.folder:
+                places += f' or {entry.folder}'
+            do = ('train them with: ris train tabletop' if entry.shipped else
+                  f'get them with: ris models fetch {name}' if entry.url or entry.repository
+                  else f'put {entry.file} there')
             raise WeightsError(f'the weights of {name} are not in {places}; {do}')
         return found
 

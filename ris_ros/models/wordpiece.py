@@ -10,8 +10,12 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ris_ros.types import BadInputError, WeightsError
+
+if TYPE_CHECKING:
+    from ris_ros.models.kinds import Source
 
 PAD, UNKNOWN, START, END = '[PAD]', '[UNK]', '[CLS]', '[SEP]'
 LONGEST_WORD = 100  # characters; BERT calls anything longer unknown
@@ -104,3 +108,8 @@ def read_vocabulary(path: Path) -> list[str]:
     if not pieces:
         raise BadInputError(f'the vocabulary {path} is empty')
     return pieces
+
+
+def load_network(source: Source) -> list[str]:
+    """Return the pieces of a manifest entry; see `ris_ros.models.kinds`."""
+    return read_vocabulary(source.path())

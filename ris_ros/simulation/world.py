@@ -20,7 +20,7 @@ APPROACH, OVERSHOOT, LIFT = 0.12, 0.020, 0.15   # metres along the viewing ray; 
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class RenderedFrame:
     """
     One picture of the scene.
 
@@ -99,11 +99,11 @@ class TabletopWorld:
         return (np.asarray(point_world) - np.array(self.spec.eye)) @ self.rotation
 
     @cached_property
-    def frame(self) -> Frame:
+    def frame(self) -> RenderedFrame:
         """The picture of the scene at rest, rendered once."""
         return self._frame(self.color, *self._geometry)
 
-    def render(self) -> Frame:
+    def render(self) -> RenderedFrame:
         """Render colour, depth and instances as they are now."""
         return self._frame(self._placed().color(), *self._look())
 
@@ -114,7 +114,7 @@ class TabletopWorld:
 
     @property
     def instances(self) -> np.ndarray:
-        """(H, W) uint8 of the scene at rest, as in `Frame`; nothing else is rendered for it."""
+        """(H, W) uint8 of the scene at rest, as in `RenderedFrame`; nothing else is rendered."""
         return self._geometry[1]
 
     @cached_property
@@ -140,9 +140,9 @@ class TabletopWorld:
             table[:-1][self.model.geom_bodyid == body] = i + 1
         return depth, table[geoms]
 
-    def _frame(self, color: np.ndarray, depth: np.ndarray, instances: np.ndarray) -> Frame:
+    def _frame(self, color: np.ndarray, depth: np.ndarray, instances: np.ndarray) -> RenderedFrame:
         rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
-        return Frame(color, sense_depth(depth, rng), depth, instances, self._camera(),
+        return RenderedFrame(color, sense_depth(depth, rng), depth, instances, self._camera(),
                      self._poses())
 
     def _camera(self) -> Camera:

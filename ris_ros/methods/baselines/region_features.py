@@ -41,14 +41,15 @@ class GlobalLocal(ClipMethod):
 
     def _features(self, image: np.ndarray, masks: Tensor, boxes: Tensor) -> Tensor:
         torch = require('torch', 'models')
-        from ris_ros.models import region_streams as hybrid
+        from ris_ros.models import region_streams
         s = self.settings
         everything = torch.ones_like(masks)
         frame = region_pictures(self.clip, image, everything[:1], boxes, 'masked_frame', 0.0)
-        tokens = hybrid.token_grid(masks, self.clip.grid, 'binary')
-        fusion = hybrid.Fusion('global', s.start_block, attention_mask=False, token_mask=True)
+        tokens = region_streams.token_grid(masks, self.clip.grid, 'binary')
+        fusion = region_streams.Fusion('global', s.start_block, attention_mask=False,
+                                       token_mask=True)
         with self.clip.autocast():
-            whole = hybrid.hybrid_features(
+            whole = region_streams.hybrid_features(
                 self.clip.visual, frame, frame.expand(len(masks), -1, -1, -1), tokens, fusion)
         if not self.local_share:
             return whole

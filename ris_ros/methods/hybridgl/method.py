@@ -157,9 +157,9 @@ class HybridGL(ProposalMethod):
     def region_features(self, image: np.ndarray, masks: Tensor) -> Tensor:
         """Return the hybrid feature of each of N masks, (N, D) float32, not normalised."""
         torch = require('torch', 'models')
-        from ris_ros.models import region_streams as hybrid
+        from ris_ros.models import region_streams
         s = self.settings
-        fusion = hybrid.Fusion(
+        fusion = region_streams.Fusion(
             mode=s.fusion, start=s.start_block, beta=s.beta,
             fuse_cls=by_rules(s.fuse_cls, s.rules, 'off', 'on') == 'on',
             attention_mask=s.attention_mask, token_mask=s.token_masking,
@@ -168,9 +168,9 @@ class HybridGL(ProposalMethod):
         out = [torch.zeros(0, self.clip.embed_dim, device=self.device)]
         for part in chunks(len(masks), s.region_batch):
             local, context = self.region_views(image, masks[part])
-            tokens = hybrid.token_grid(masks[part], self.clip.grid, kind)
+            tokens = region_streams.token_grid(masks[part], self.clip.grid, kind)
             with self.clip.autocast():
-                out.append(hybrid.hybrid_features(
+                out.append(region_streams.hybrid_features(
                     self.clip.visual, local, context, tokens, fusion))
         return torch.cat(out)
 

@@ -171,14 +171,13 @@ class TAS(ProposalMethod):
         out and padded with black to a square; the released code loses its last row and
         column, and one pixel of the padding where that is uneven.
         """
-        from ris_ros.models import pillow_resize as bicubic
-        from ris_ros.models import sampling
+        from ris_ros.models import pillow_resize, sampling
         inside = self._tensor(image)
         outside = self._tensor(soft) if view == 'blur' and soft is not None else None
         if self._released:
             boxes = boxes - boxes.new_tensor([0, 0, 1, 1])
-        pixels = bicubic.square_crops(inside, outside, masks, boxes, model.image_size, model.fit,
-                                      exact=not self._released)
+        pixels = pillow_resize.square_crops(inside, outside, masks, boxes, model.image_size,
+                                            model.fit, exact=not self._released)
         return sampling.normalise(pixels / 255, model.mean, model.std)
 
     def _tensor(self, image: np.ndarray) -> Tensor:
@@ -215,9 +214,8 @@ class TAS(ProposalMethod):
 
     def _whole_image(self, image: np.ndarray, captioner: Captioner) -> Tensor:
         """Return the image as the captioner's one picture, its sides stretched to the square."""
-        from ris_ros.models import pillow_resize as bicubic
-        from ris_ros.models import sampling
-        pixels = bicubic.stretched(self._tensor(image), captioner.image_size)
+        from ris_ros.models import pillow_resize, sampling
+        pixels = pillow_resize.stretched(self._tensor(image), captioner.image_size)
         return sampling.normalise(pixels[None] / 255, captioner.mean, captioner.std)
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:

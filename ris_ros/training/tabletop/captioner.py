@@ -21,8 +21,7 @@ import torch.nn.functional as F
 
 from ris_ros.files import SUMS, atomic_folder, sha256_of, write_json, write_sums
 from ris_ros.lazy import require
-from ris_ros.models import pillow_resize as bicubic
-from ris_ros.models import sampling
+from ris_ros.models import pillow_resize, sampling
 from ris_ros.models.captioner import PictureFormat, TransformersCaptioner
 from ris_ros.models.weights import SHIPPED, WeightStore
 from ris_ros.training.engine.loop import Budget, pick_device, train
@@ -191,7 +190,7 @@ class CaptionTrainer:
         colour, kind, both = np.mean(named_right, axis=0)
         right = told_right = wanted = 0
         scenes = range(min(frames, len(store)))
-        whole = torch.stack([bicubic.stretched(self._picture(store, s), self.size)
+        whole = torch.stack([pillow_resize.stretched(self._picture(store, s), self.size)
                              for s in scenes])
         for s, text in zip(scenes, captioner.caption(self._normal(whole)), strict=True):
             got, true = things_of(text), things_of(told(store.by_scene[s]))
@@ -215,7 +214,7 @@ class CaptionTrainer:
             x0, y0, x1, y1 = t.box
             mask = torch.from_numpy(np.asarray(store.instances(t.scene)) == t.instance)
             soft = torch.from_numpy(sampling.blur(np.array(store.color(t.scene)), BLUR))
-            out.append(bicubic.square_crops(
+            out.append(pillow_resize.square_crops(
                 self._picture(store, t.scene), soft.permute(2, 0, 1).float(), mask[None],
                 torch.tensor([[x0, y0, x1 - x0, y1 - y0]]), self.size, 'stretch'))
         return self._normal(torch.cat(out))

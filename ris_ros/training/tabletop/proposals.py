@@ -18,7 +18,7 @@ import numpy as np
 from ris_ros.files import atomic_path, sha256_of
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import SamProposer
-from ris_ros.profiles import PROFILES, Networks
+from ris_ros.profiles import Networks, get_profile
 from ris_ros.training.tabletop.shards import SceneStore
 from ris_ros.types import View
 
@@ -71,10 +71,10 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
 
     weights: folder with tabletop_sam, None for the shipped one.  cache: folder for the file.
     """
-    networks = Networks(PROFILES['tabletop'], device, 'fp32', weights)
+    networks = Networks(get_profile('tabletop'), device, 'fp32', weights)
     known = {f.name for f in fields(ProposalSettings)}
     # Spoiled masks are wanted here, so that none goes for a better one it shares much with.
-    settings = ProposalSettings(**{**PROFILES['tabletop'].overrides('', known),
+    settings = ProposalSettings(**{**networks.profile.overrides('', known),
                                    'overlap_nms_thresh': 1.0})
     seeds = [truth.seed for truth in store.truths[:scenes]]
     sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings} {seeds}'

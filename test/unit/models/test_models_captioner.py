@@ -128,7 +128,7 @@ def test_tas_over_a_profile_with_a_captioner(folders, tmp_path, monkeypatch, itc
               'text_cfg': {'context_length': 8, 'width': 32, 'heads': 2, 'layers': 1},
               'vocabulary': ['mug']}
     clip = ClipModel(build_clip(config), config)
-    monkeypatch.setattr(networks, '_clip', {'clip_vit_b_32': clip}.__getitem__)
+    networks._loaded['clip_vit_b_32', 'cpu', 'fp32'] = clip
     monkeypatch.setattr(networks, 'proposer', lambda settings: None)
     settings = TASSettings(scorer=itc, beams=2, max_new_tokens=4, min_mask_area=10)
     method = TAS.from_networks(networks, settings)

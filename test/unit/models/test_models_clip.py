@@ -5,14 +5,8 @@ import pytest
 torch = pytest.importorskip('torch')
 open_clip = pytest.importorskip('open_clip')
 
-from ris_ros.models.clip import (
-    PUBLISHED,
-    ClipModel,
-    build_clip,
-    clip_tokenizer,
-    load_clip,
-)
-from ris_ros.models.device import check_precision, pick_device
+from ris_ros.models.architectures import architecture, architectures
+from ris_ros.models.clip import ClipModel, build_clip, clip_tokenizer, load_clip
 from ris_ros.models.tokenizer import WordTokenizer, vocab_of
 from ris_ros.types import BadInputError, WeightsError
 
@@ -55,19 +49,18 @@ def test_text_cache_is_bounded():
     assert kept.shape == (6, 16) and len(model._texts) == 3
 
 
-@pytest.mark.parametrize('name, theirs', [('ViT-B-16', 'ViT-B-16'), ('ViT-B-32', 'ViT-B-32'),
-                                          ('ViT-L-14', 'ViT-L-14'), ('RN50', 'RN50')])
-def test_published_layouts(name, theirs):
+@pytest.mark.parametrize('name', architectures('clip'))
+def test_published_layouts(name):
     with torch.device('meta'):
-        ours = {k: v.shape for k, v in build_clip(PUBLISHED[name]).state_dict().items()}
-        config = open_clip.get_model_config(theirs)
+        ours = {k: v.shape for k, v in build_clip(architecture(name, 'clip')).state_dict().items()}
+        config = open_clip.get_model_config(name)
         reference = open_clip.model.CLIP(**config).state_dict()
     assert ours == {k: v.shape for k, v in reference.items()}
 
 
 def test_published_towers_use_quick_gelu():
     with torch.device('meta'):
-        block = build_clip(PUBLISHED['ViT-B-16']).visual.transformer.resblocks[0]
+        block = build_clip(architecture('ViT-B-16', 'clip')).visual.transformer.resblocks[0]
     assert type(block.mlp.gelu).__name__ == 'QuickGELU'
 
 
@@ -112,20 +105,6 @@ def test_byte_pair_tokenizer_is_open_clips():
     tokens = clip_tokenizer()(['a photo of a mug'])
     assert tokens.shape == (1, 77) and int(tokens.max()) == 49407
     assert tokens.argmax(dim=-1).item() == np.count_nonzero(tokens[0]) - 1
-
-
-def test_device_and_precision_requests():
-    assert pick_device('cpu') == 'cpu'
-    assert pick_device('auto') == ('cuda' if torch.cuda.is_available() else 'cpu')
-    with pytest.raises(BadInputError, match='device'):
-        pick_device('tpu')
-    if not torch.cuda.is_available():
-        with pytest.raises(BadInputError, match='no usable GPU'):
-            pick_device('cuda')
-    with pytest.raises(BadInputError, match='needs a GPU'):
-        check_precision('fp16', 'cpu')
-    with pytest.raises(BadInputError, match='one of'):
-        check_precision('int8', 'cpu')
 
 
 def test_bf16_stays_close(clip):

@@ -7,13 +7,14 @@ torch = pytest.importorskip('torch')
 segment_anything = pytest.importorskip('segment_anything')
 
 from ris_ros.models import proposals, sam_decoder, sam_encoder
+from ris_ros.models.architectures import architecture, architectures
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import (
     SamProposer,
     boxes_of,
     remove_small_regions,
 )
-from ris_ros.models.sam import PUBLISHED, SamConfig, build_sam
+from ris_ros.models.sam import SamConfig, build_sam
 from ris_ros.types import BadInputError, View
 
 SMALL = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
@@ -218,10 +219,10 @@ def test_boxes_are_pixel_extents():
     assert boxes_of(masks).tolist() == [[4, 3, 5, 2], [0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize('name', sorted(PUBLISHED))
+@pytest.mark.parametrize('name', architectures('sam'))
 def test_published_layouts_have_the_published_tensors(name):
     with torch.device('meta'):
-        ours = {k: v.shape for k, v in build_sam(PUBLISHED[name]).state_dict().items()}
+        ours = {k: v.shape for k, v in build_sam(architecture(name, 'sam')).state_dict().items()}
         theirs = segment_anything.sam_model_registry[name]().state_dict()
     assert ours == {k: v.shape for k, v in theirs.items()}
 

@@ -7,8 +7,8 @@ pytest.importorskip('open_clip')
 functional = torch.nn.functional
 
 from ris_ros.models import gem, sampling, vit
-from ris_ros.models import region_streams as hybrid
 from ris_ros.models.clip import build_clip
+from ris_ros.models.region_streams import Fusion, hybrid_features, token_grid
 from ris_ros.types import BadInputError
 
 CONFIG = {'embed_dim': 16, 'quick_gelu': True,
@@ -80,7 +80,7 @@ def plain_hybrid(visual, local, context, tokens, start, beta, cls, mode):
 @pytest.mark.parametrize('mode', ['g2l', 'l2g'])
 @pytest.mark.parametrize('start, cls', [(0, 1.0), (2, 0.0), (3, 1.0)])
 def test_hybrid_equals_the_plain_form(visual, views, mode, start, cls):
-    got = hybrid.hybrid_features(visual, *views, hybrid.Fusion(mode, start, 1.5, bool(cls)))
+    got = hybrid_features(visual, *views, Fusion(mode, start, 1.5, bool(cls)))
     torch.testing.assert_close(got, plain_hybrid(visual, *views, start, 1.5, cls, mode))
 
 
@@ -88,8 +88,8 @@ def test_single_streams_and_sums(visual, views):
     local, context, tokens = views
 
     def run(mode, **kw):
-        return hybrid.hybrid_features(visual, local, context, tokens,
-                                      hybrid.Fusion(mode, 2, 2.0, **kw))
+        return hybrid_features(visual, local, context, tokens,
+                               Fusion(mode, 2, 2.0, **kw))
     torch.testing.assert_close(run('local'), visual(local))
     torch.testing.assert_close(run('global', attention_mask=False), visual(context))
     assert not torch.allclose(run('global'), visual(context), atol=1e-3)
@@ -100,21 +100,21 @@ def test_single_streams_and_sums(visual, views):
     assert not torch.allclose(masked, visual(context), atol=1e-3)
     assert torch.isfinite(run('g2l')).all(), 'a region without a patch attends to CLS alone'
     with pytest.raises(BadInputError, match='start_block'):
-        hybrid.hybrid_features(visual, local, context, tokens, hybrid.Fusion('g2l', 4))
+        hybrid_features(visual, local, context, tokens, Fusion('g2l', 4))
     with pytest.raises(BadInputError, match='fusion'):
-        hybrid.hybrid_features(visual, local, context, tokens, hybrid.Fusion('sideways', 1))
+        hybrid_features(visual, local, context, tokens, Fusion('sideways', 1))
 
 
 def test_token_grid():
     masks = torch.zeros(3, 64, 48, dtype=torch.bool)
     masks[0, :16] = True          # the first of four rows of patches
     masks[1, 3, 3] = True         # one pixel: nothing at the patch centres
-    soft = hybrid.token_grid(masks, (4, 4))
+    soft = token_grid(masks, (4, 4))
     expected = functional.interpolate(masks[:, None].float(), size=(4, 4), mode='bilinear',
                                       align_corners=False)[:, 0].flatten(1)
     torch.testing.assert_close(soft, expected)
     assert soft[1].sum() == 0
-    binary = hybrid.token_grid(masks, (4, 4), 'binary')
+    binary = token_grid(masks, (4, 4), 'binary')
     assert binary[0].tolist() == [1.0] * 4 + [0.0] * 12
     assert binary[1].nonzero().tolist() == [[0]], 'the best covered patch keeps the region'
     assert binary[2].sum() == 0

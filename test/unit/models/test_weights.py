@@ -10,7 +10,7 @@ from ris_ros.cli.main import main
 from ris_ros.files import sha256_of
 from ris_ros.models.fetch import fetch
 from ris_ros.models.weights import Entry, WeightStore, read_manifest, read_state
-from ris_ros.profiles import PROFILES
+from ris_ros.profiles import all_profiles
 from ris_ros.types import BadInputError, WeightsError
 
 CONTENT = bytes(range(256)) * 3000
@@ -178,7 +178,7 @@ def test_the_manifest_is_sound():
         assert entry.shipped or pinned or len(entry.sha256) == 64 or (
             entry.name in unpublished and entry.config)
         assert (entry.licence and entry.kind in ('clip', 'sam')) or entry.kind
-    for profile in PROFILES.values():
+    for profile in all_profiles().values():
         assert set(profile.networks.values()) <= set(entries)
 
 

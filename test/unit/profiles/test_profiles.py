@@ -1,5 +1,6 @@
 """Profiles over files in the published formats, with small random networks inside."""
 import hashlib
+import json
 import os
 
 import numpy as np
@@ -11,9 +12,10 @@ pytest.importorskip('segment_anything')
 
 from ris_ros.models import clip as clip_module
 from ris_ros.models import sam as sam_module
+from ris_ros.models.architectures import architecture
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.weights import Entry
-from ris_ros.profiles import PROFILES, Networks, Profile, get_profile
+from ris_ros.profiles import Networks, Profile, all_profiles, get_profile
 from ris_ros.types import BadInputError, View, WeightsError
 
 CLIP = {'embed_dim': 64, 'quick_gelu': True,
@@ -72,16 +74,19 @@ def published(tmp_path_factory):
 @pytest.fixture
 def networks(published, monkeypatch):
     folder, _, _ = published
-    monkeypatch.setitem(clip_module.PUBLISHED, 'ViT-B-16', CLIP)
-    monkeypatch.setitem(sam_module.PUBLISHED, 'vit_h', SAM)
     out = Networks(get_profile('paper'), 'cpu', 'fp32', folder)
-    for name, entry in list(out.store.entries.items()):
-        path = folder / entry.file
-        if path.exists():
-            out.store.entries[name] = Entry(
-                entry.name, entry.kind, entry.file, entry.format, entry.config, entry.url,
-                hashlib.sha256(path.read_bytes()).hexdigest())
+    for name, small in (('clip_vit_b_16', CLIP), ('sam_vit_h', SAM.to_dict())):
+        entry = out.store.entries[name]
+        known(out.store, name, small_layout(monkeypatch, folder, entry, small), entry.format)
     return out
+
+
+def small_layout(monkeypatch, folder, entry, config):
+    """Write an architecture beside the shipped ones, in a user's folder; return its name."""
+    name = f'small-{entry.config}'
+    (folder / f'{name}.json').write_text(json.dumps({'kind': entry.kind, 'config': config}))
+    monkeypatch.setenv('RIS_ARCHITECTURE_DIR', str(folder))
+    return name
 
 
 def test_clip_from_a_torchscript_archive(networks, published):
@@ -128,11 +133,11 @@ def known(store, name, config, form):
 def test_every_clip_of_the_papers_computes_the_same_after_loading(name, form, tmp_path,
                                                                   monkeypatch):
     config, layout = LAYOUTS[name]
-    monkeypatch.setitem(clip_module.PUBLISHED, config, layout)
     networks = Networks(get_profile('paper'), 'cpu', 'fp32', tmp_path)
     assert networks.store.entries[name].config == config
+    small = small_layout(monkeypatch, tmp_path, networks.store.entries[name], layout)
     model = write_archive(tmp_path, networks.store.entries[name], layout, form)
-    known(networks.store, name, config, 'torchscript' if form == 'torchscript' else 'torch')
+    known(networks.store, name, small, 'torchscript' if form == 'torchscript' else 'torch')
     loaded = networks.scorer(name)
     size = layout['vision_cfg']['image_size']
     assert loaded.image_size == size
@@ -187,15 +192,15 @@ def test_published_sizes_in_published_files(tmp_path):
     networks = Networks(get_profile('paper'), 'cpu', 'fp32', tmp_path)
     for name in LAYOUTS:
         entry = networks.store.entries[name]
-        layout = clip_module.PUBLISHED[entry.config]
+        layout = architecture(entry.config, 'clip')
         model = write_archive(tmp_path, entry, layout, 'torchscript')
         known(networks.store, name, entry.config, 'torchscript')
         loaded, pixels = networks.scorer(name), torch.rand(1, 3, 224, 224)
         with torch.no_grad():
             torch.testing.assert_close(loaded.encode_images(pixels), model.encode_image(pixels))
-        networks._clips.clear()
+        networks.release()
         del loaded, model
-    sam = sam_module.build_sam(sam_module.PUBLISHED['vit_h']).eval()
+    sam = sam_module.build_sam(architecture('vit_h', 'sam')).eval()
     entry = networks.store.entries['sam_vit_h']
     torch.save(sam.state_dict(), tmp_path / entry.file)
     known(networks.store, 'sam_vit_h', entry.config, 'torch')
@@ -215,7 +220,7 @@ def test_roles_and_overrides():
     bare = Profile('bare', '', {'clip': 'clip_vit_b_16'})
     with pytest.raises(BadInputError, match='no captioner; set captions and negatives to false'):
         Networks(bare, 'cpu', 'fp32').captioner()
-    profile = PROFILES['tabletop']
+    profile = get_profile('tabletop')
     assert 'start_block' in profile.overrides('hybridgl', {'start_block', 'alpha'})
     assert profile.overrides('clip_only', {'margin'}) == {}
 
@@ -223,7 +228,7 @@ def test_roles_and_overrides():
 def test_profile_overrides_fit_the_methods():
     from ris_ros.methods.registry import BUILT_IN, find_method
     from ris_ros.settings import describe, from_mapping
-    for profile in PROFILES.values():
+    for profile in all_profiles().values():
         for method in BUILT_IN:
             settings_cls = find_method(method).settings_class()
             known = {f.name for f in describe(settings_cls)}

@@ -1,6 +1,7 @@
 """Ablation rows, what they share, and the page that comes from the JSON files."""
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -232,9 +233,7 @@ def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
     from test_segmenter import write
 
     from ris_ros.files import write_sums
-    from ris_ros.models import weights
     from ris_ros.models.albef import Albef, AlbefConfig
-    from ris_ros.profiles import PROFILES
     for path in model_dir.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'there', 'is', 'a', 'the', 'mug', 'red', 'left',
@@ -249,18 +248,18 @@ def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
     write(tmp_path, 'matcher', matcher, {**sizes, 'vocabulary': words})
     transformers_folders.write(tmp_path / 'blip', 'blip')
     write_sums(tmp_path / 'blip')
-    read, Entry = weights.read_manifest, weights.Entry
-    monkeypatch.setattr(weights, 'read_manifest', lambda path=None: {
-        **read(path), 'matcher': Entry('matcher', 'matcher', 'matcher.safetensors',
-                                       'safetensors', shipped=True),
-        'blip': Entry('blip', 'caption', 'blip', 'transformers')})
-    profile = PROFILES['tabletop']
-    monkeypatch.setitem(PROFILES, 'tabletop', replace(
-        profile, networks={**profile.networks, 'matcher': 'matcher', 'caption': 'blip'},
-        settings={**profile.settings,
-                  'tas': {'min_mask_area': 20, 'beams': 1, 'max_new_tokens': 5},
-                  'text_only': {'beams': 1, 'max_new_tokens': 5},
-                  'iterprime': {'proposals': 'sam', 'layer': 2}}))
+    (tmp_path / 'profiles').mkdir()
+    (tmp_path / 'profiles' / 'small.json').write_text(json.dumps({
+        'extends': 'tabletop',
+        'networks': {
+            'matcher': {'kind': 'matcher', 'file': 'matcher.safetensors',
+                        'format': 'safetensors'},
+            'caption': {'kind': 'caption', 'file': 'blip', 'format': 'transformers'}},
+        'settings': {'tas': {'min_mask_area': 20, 'mask_filter': 'on', 'beams': 1,
+                             'max_new_tokens': 5},
+                     'text_only': {'beams': 1, 'max_new_tokens': 5},
+                     'iterprime': {'proposals': 'sam', 'layer': 2}}}))
+    monkeypatch.setenv('RIS_PROFILE_DIR', str(tmp_path / 'profiles'))
     monkeypatch.setenv('RIS_MODEL_DIR', str(tmp_path))
 
 
@@ -278,13 +277,13 @@ def test_tas_and_iterprime_prepare_once_and_answer_as_alone(tas_and_iterprime, m
             prepared.append(self.name)
             return _prepare(self, *args, **kwargs)
         monkeypatch.setattr(cls, 'prepare_with', count)
-    lab = Lab(LabSpec('tabletop', 'cpu', rows))
+    lab = Lab(LabSpec('small', 'cpu', rows))
     assert not lab.left_out
     together = lab.evaluate(FakeScene())
     assert prepared.count('iterprime') == 1 and prepared.count('tas') == 3
     assert not any(together.refused.values())
     for row in rows:
-        alone = Lab(LabSpec('tabletop', 'cpu', (row,))).evaluate(FakeScene())
+        alone = Lab(LabSpec('small', 'cpu', (row,))).evaluate(FakeScene())
         assert alone.answers[row.key] == together.answers[row.key], row.key
     assert None not in [a[2] for a in together.answers['iterprime/full']], 'it has a heat map'
 
