@@ -124,6 +124,27 @@ def atomic_folder(path: Path | str, keep: bool = False) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_writable(path: Path | str, parents: bool = True) -> None:
+    """Raise what `atomic_path` would, before long work whose result would be lost.
+
+    Raises BadInputError for a folder in place of a file, or a folder that is missing (unless
+    `parents` makes it) or not to be written to.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if _what_is(target)[0]:
+            return
+        folder = target.parent
+        while parents and not folder.exists():
+            folder = folder.parent
+        code = (errno.ENOENT if not folder.exists() else errno.ENOTDIR if not folder.is_dir()
+                else 0 if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except OSError as error:
+        raise writing_error(path, error) from error
+
+
 def remove_stale(folder: Path) -> None:
     """Remove temporary files and folders here that processes of this machine left when killed."""
     for path in folder.glob('.*.tmp*'):

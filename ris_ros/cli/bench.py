@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ris_ros.arguments import add_method_options, method_options
 from ris_ros.files import write_json
 from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError
@@ -15,11 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `ris bench`."""
     parser.add_argument('subject', metavar='SUBJECT',
                         help='a method (see `ris methods`), or: language')
-    parser.add_argument('--profile', default='tabletop')
-    parser.add_argument('--device', default='auto')
-    parser.add_argument('--rules', choices=('paper', 'released'))
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
-                        dest='settings', help='a setting of the method; may be repeated')
+    add_method_options(parser, named=False)
     parser.add_argument('--image', type=Path, help='a picture (default: scenes of the tabletop)')
     parser.add_argument('--expression', action='append', default=[],
                         help='what to ask about --image; may be repeated')
@@ -54,16 +51,15 @@ def _language(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _method(args: argparse.Namespace) -> dict[str, Any]:
-    from ris_ros.cli.eval import method_settings
     from ris_ros.evaluation.bench import BenchImage, run_bench, tabletop_images
     from ris_ros.evaluation.evaluate import SegmenterSpec
-    settings = method_settings(args.subject, args.rules, args.settings)
+    options = method_options(args, args.subject)
     if args.image is not None:
         if not args.expression:
             raise BadInputError('--image needs at least one --expression')
         images = [BenchImage(read_picture(args.image), tuple(args.expression))]
     else:
         images = tabletop_images(args.scenes)
-    spec = SegmenterSpec(args.profile, args.subject, args.device, settings)
-    return {'subject': args.subject, 'profile': args.profile, 'device': args.device,
-            'settings': settings, **run_bench(spec, images, args.repeats)}
+    said = {name: value for name, value in options.items() if name != 'method'}
+    return {'subject': args.subject, **said,
+            **run_bench(SegmenterSpec(**options), images, args.repeats)}

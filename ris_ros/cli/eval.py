@@ -5,11 +5,11 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ris_ros.arguments import add_method_options, method_options
 from ris_ros.datasets.derived import LAYOUTS
 from ris_ros.datasets.masks import CONVENTIONS
 from ris_ros.datasets.refer import ReferOptions
@@ -58,13 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument('--leakage', action='store_true',
                       help='only report the pictures that training and test splits share')
     how = parser.add_argument_group('what with')
-    how.add_argument('--method', default='hybridgl', help='see `ris methods`')
-    how.add_argument('--profile', default='tabletop', help='tabletop, paper or robot')
-    how.add_argument('--rules', choices=('paper', 'released'),
-                     help='where the paper and the released code differ')
-    how.add_argument('--set', action='append', default=[], metavar='NAME=VALUE', dest='settings',
-                     help='a setting of the method; may be repeated')
-    how.add_argument('--device', default='auto')
+    add_method_options(how)
     how.add_argument('--workers', type=int, default=0, help='processes (default: this one alone)')
     how.add_argument('--ray', metavar='ADDRESS', help='spread over a Ray cluster; "local" starts '
                                                       'one here, --workers says how wide')
@@ -97,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise BadInputError(f'--{name} {value} must be at least 1')
     check_workers(args.workers)
-    settings = method_settings(args.method, args.rules, args.settings)
+    chosen = method_options(args)
     options = ReferOptions(args.split_by, args.sentence_field, args.sentences, args.overlap)
     dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict,
                            args.layout)
@@ -106,13 +100,11 @@ def run(args: argparse.Namespace) -> int:
     for problem in dataset.problems.entries:
         _say(f'left out: {problem}')
     header = {
-        'method': args.method, 'profile': args.profile, 'dataset': args.dataset,
-        'split': dataset.split, 'device': args.device, 'settings': settings,
+        **chosen, 'dataset': args.dataset, 'split': dataset.split,
         'root': args.root.resolve().name if args.root else None,
         'reading': {**asdict(options), 'layout': args.layout}}
     record_path = _record_path(args, header)
-    spec = SegmenterSpec(args.profile, args.method, args.device, settings)
-    record = run_evaluation(dataset, spec, header, RunOptions(
+    record = run_evaluation(dataset, SegmenterSpec(**chosen), header, RunOptions(
         record=record_path, limit=args.limit, workers=args.workers, ray=args.ray,
         strict=args.strict, fresh=args.fresh, reuse=args.reuse, progress=not args.quiet,
         say=_say))
@@ -152,19 +144,6 @@ def _compare(args: argparse.Namespace) -> int:
         write_json(args.json, result, durable=True)
     print(format_comparison(result))
     return 0
-
-
-def method_settings(method: str, rules: str | None, assignments: Sequence[str],
-                    ) -> dict[str, Any]:
-    """Return the settings that --rules and --set change, as their own types.
-
-    Raises BadInputError for an unknown method or setting, or a value that does not fit.
-    """
-    from ris_ros.methods.registry import find_method
-    from ris_ros.settings import parse_assignments
-    settings_class = find_method(method).settings_class()
-    changed = [*assignments, *([f'rules={rules}'] if rules else ())]
-    return parse_assignments(settings_class, changed)
 
 
 def _record_path(args: argparse.Namespace, header: dict[str, Any]) -> Path:

@@ -3,29 +3,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ris_ros.arguments import add_method_options, method_options
 from ris_ros.cli.files import check_upright, read_camera, read_depth, write_png
+from ris_ros.files import check_writable
 from ris_ros.pictures import read_picture
-from ris_ros.settings import parse_assignments
-from ris_ros.types import BadInputError, Outcome, Segmentation
+from ris_ros.target import Measurement, Missing, measure_target
+from ris_ros.types import BadInputError, Camera, Outcome, Segmentation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `ris segment`."""
     parser.add_argument('image', type=Path, help='picture file')
     parser.add_argument('expression', help='what to segment, or a whole command')
-    parser.add_argument('--method', default='hybridgl', help='see `ris methods`')
-    parser.add_argument('--profile', default='tabletop', help='tabletop, paper or robot')
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
-    parser.add_argument('--precision', default='fp32', help='fp32, bf16 or fp16')
-    parser.add_argument('--model-dir', type=Path, help='folder with weights')
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
-                        dest='settings', help='a setting of the method; may be repeated')
+    add_method_options(parser)
     parser.add_argument('--depth', type=Path,
                         help='depth picture, 16 bit in mm (PNG) or float in m (.npy)')
     parser.add_argument('--camera-info', type=Path,
@@ -38,46 +33,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment and print; exit code 0 also where nothing matches, the outcome says so."""
-    from ris_ros.segmenter import Segmenter, method_settings
+    from ris_ros.segmenter import Segmenter
     if (args.depth is None) != (args.camera_info is None):
         raise BadInputError('--depth and --camera-info go together; give both or none')
+    for path in (args.mask, args.overlay):
+        if path:
+            check_writable(path, parents=False)
     rgb = read_picture(args.image)
-    if args.depth:
-        check_upright(args.image)
-    depth = read_depth(args.depth, rgb.shape[:2]) if args.depth else None
-    camera = read_camera(args.camera_info, rgb.shape[:2]) if args.camera_info else None
-    settings = parse_assignments(method_settings(args.method), args.settings)
-    segmenter = Segmenter.from_profile(
-        args.profile, method=args.method, device=args.device, precision=args.precision,
-        model_dir=args.model_dir, settings=settings)
-    result = segmenter.segment(rgb, args.expression)
+    depth, camera = _depth_and_camera(args, rgb.shape[:2])
+    segmenter = Segmenter.from_profile(**method_options(args))
+    result = segmenter.segment(rgb, args.expression, depth, camera)
     if result.outcome is Outcome.INVALID_COMMAND:
         raise BadInputError(result.message)
-    geometry = None
-    if depth is not None and camera is not None \
-            and result.outcome is Outcome.SUCCEEDED_2D:
-        from ris_ros.geometry import target_geometry
-        geometry = target_geometry(result.mask, depth, camera)
+    measured = measure_target(result, depth, camera or Missing('there is no camera'))
     if args.mask:
         write_png(args.mask, result.mask.astype(np.uint8) * 255)
     if args.overlay:
         from ris_ros.overlay import draw_overlay
-        write_png(args.overlay, draw_overlay(rgb, result, args.expression,
-                                             geometry.pixel if geometry else None))
-    document = _document(result, geometry)
-    print(json.dumps(document) if args.json else _text(document), file=sys.stdout)
+        write_png(args.overlay, draw_overlay(
+            rgb, result, args.expression, measured.geometry.pixel if measured.geometry else None))
+    document = _document(result, measured)
+    print(json.dumps(document) if args.json else _text(document))
     return 0
 
 
-def _document(result: Segmentation, geometry: Any) -> dict[str, Any]:
+def _depth_and_camera(args: argparse.Namespace, size: tuple[int, ...]
+                      ) -> tuple[np.ndarray, Camera] | tuple[None, None]:
+    if args.depth is None:
+        return None, None
+    check_upright(args.image)
+    return read_depth(args.depth, size), read_camera(args.camera_info, size)
+
+
+def _document(result: Segmentation, measured: Measurement) -> dict[str, Any]:
     rows = np.flatnonzero(result.mask.any(axis=1))
     columns = np.flatnonzero(result.mask.any(axis=0))
     box = ([int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
            if len(rows) else None)
-    # With depth the point belongs to the success, so it is the full one.
-    outcome = Outcome.SUCCEEDED if geometry is not None else result.outcome
+    outcome, geometry, ratio = measured.outcome, measured.geometry, measured.depth_valid_ratio
     return {
-        'outcome': outcome.name, 'code': outcome.code, 'message': result.message,
+        'outcome': outcome.name, 'code': outcome.code, 'message': measured.message,
         'score': round(result.score, 4), 'margin': round(result.margin, 4), 'box': box,
         'area': int(result.mask.sum()),
         'expression': result.command.target.expression
@@ -86,6 +81,7 @@ def _document(result: Segmentation, geometry: Any) -> dict[str, Any]:
                        for c in result.candidates],
         'notes': list(result.notes),
         'target_point': [round(float(v), 4) for v in geometry.point] if geometry else None,
+        'depth_valid_ratio': None if ratio is None else round(ratio, 4),
         'timings': {name: round(seconds, 4) for name, seconds in result.timings.items()}}
 
 
@@ -98,5 +94,3 @@ def _text(document: dict[str, Any]) -> str:
         lines.append(f'target point (m, optical frame): {document["target_point"]}')
     lines += [f'note: {note}' for note in document['notes']]
     return '\n'.join(lines)
-
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -17,8 +18,11 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ris_ros.arguments import add_method_options, method_options
 from ris_ros.demo.commander import add_arguments as add_commander_arguments
 from ris_ros.demo.environment import private_environment, spare_domain_id
+from ris_ros.settings import Scalar
+from ris_ros.types import BadInputError, RisError
 
 PYTHON_NODE = (sys.executable, '-m')
 PR_SET_PDEATHSIG = 1
@@ -73,12 +77,29 @@ def _end_with_parent() -> None:
 
 
 def node_command(options: argparse.Namespace) -> list[str]:
-    """Return the command that starts the ris node for the demo."""
-    values = {'method': options.method, 'profile': options.profile, 'device': options.device,
-              'max_image_age_s': str(float(options.max_image_age)), 'image_timeout_s': '20.0',
-              'command_timeout_s': str(0.9 * options.patience)}
-    parameters = [part for name, value in values.items() for part in ('-p', f'{name}:={value}')]
+    """Return the command that starts the ris node for the demo.
+
+    Raises BadInputError for options that the node could not work with.
+    """
+    values = method_options(options)
+    values |= {f'{options.method}.{name}': value for name, value in values.pop('settings').items()}
+    values |= {'max_image_age_s': float(options.max_image_age), 'image_timeout_s': 20.0,
+               'command_timeout_s': 0.9 * options.patience}
+    parameters = [part for name, value in values.items() if value is not None
+                  for part in ('-p', f'{name}:={ros_value(value)}')]
     return [*PYTHON_NODE, 'ris_ros.nodes.ris_node', '--ros-args', *parameters]
+
+
+def ros_value(value: Scalar) -> str:
+    """Return a parameter's value as the command line of ROS reads it: YAML, typed.
+
+    >>> [ros_value(v) for v in (True, 3, 0.5, 1e-7, 'off')]
+    ['true', '3', '0.5', '0.0000001', '"off"']
+    """
+    if isinstance(value, float):   # without a point it would arrive as a whole number
+        text = f'{value:.17f}'.rstrip('0') if abs(value) < 1e-4 else repr(value)
+        return text + '0' if text.endswith('.') else text
+    return json.dumps(value)
 
 
 def commander_command(options: argparse.Namespace) -> list[str]:
@@ -129,9 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog='demo', description='Simulated camera, ris_node and commands over real ROS 2 '
         'topics; a simulated suction gripper lifts what is meant.')
     parser.add_argument('--headless', action='store_true', help='open no window at the end')
-    parser.add_argument('--method', default='hybridgl', help='segmentation method')
-    parser.add_argument('--profile', default='tabletop', help='weights behind the method')
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda:N')
+    add_method_options(parser)
     add_commander_arguments(parser)
     return parser
 
@@ -144,7 +163,11 @@ def main(args: list[str] | None = None) -> int:
     """Run the demo from the command line."""
     options = build_parser().parse_args(args)
     signal.signal(signal.SIGTERM, _interrupt)
-    return run(options)
+    try:
+        return run(options, node_command(options))
+    except RisError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 2 if isinstance(error, BadInputError) else 1
 
 
 if __name__ == '__main__':

@@ -54,12 +54,15 @@ class SegmenterSpec:
     method: str
     device: str = 'auto'
     settings: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = 'fp32'
+    model_dir: str | None = None
 
     def build(self) -> Predictor:
         """Load the networks.  Raises WeightsError, MissingDependencyError, BadInputError."""
         from ris_ros.segmenter import Segmenter
         # no scene cache: every image comes once, and a benchmark must not meet its own past
         return Segmenter.from_profile(self.profile, method=self.method, device=self.device,
+                                      precision=self.precision, model_dir=self.model_dir,
                                       settings=dict(self.settings) or None, scene_cache=0,
                                       for_evaluation=True)
 

@@ -57,6 +57,8 @@ class LabSpec:
     profile: str
     device: str
     rows: tuple[Row, ...]
+    precision: str = 'fp32'
+    model_dir: str | None = None
 
     def build(self) -> Lab:
         """Load the networks."""
@@ -90,7 +92,8 @@ class Lab:
         from ris_ros.language import analyse
         from ris_ros.segmenter import networks_of
         self._analyse = analyse
-        self._networks = networks_of(spec.profile, spec.device)
+        self._networks = networks_of(spec.profile, spec.device, spec.precision,
+                                     spec.model_dir)
         self._profile = self._networks.profile
         self._methods: dict[str, Method] = {}
         self._failed: dict[str, RisError] = {}

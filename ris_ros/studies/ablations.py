@@ -10,11 +10,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ris_ros import __version__
+from ris_ros.arguments import add_network_options, network_options
 from ris_ros.datasets.files import load_json
 from ris_ros.datasets.tabletop import EVALUATION_SEEDS, SceneGroup
 from ris_ros.evaluation.bench import machine
@@ -60,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--split', choices=tuple(EVALUATION_SEEDS), default='test')
     parser.add_argument('--scenes', type=int, default=SCENES)
     parser.add_argument('--first-seed', type=int, help='of the split (default: its first)')
-    parser.add_argument('--profile', default='tabletop')
-    parser.add_argument('--device', default='auto')
+    add_network_options(parser)
     parser.add_argument('--workers', type=int, default=0, help='processes (default: this one)')
     parser.add_argument('--scorers', nargs='*', default=[], metavar='NETWORK',
                         help='further networks that TAS compares with, see `ris models list`')
@@ -83,15 +83,16 @@ def seeds_of(split: str, scenes: int, first: int | None) -> range:
 def run(args: argparse.Namespace) -> None:
     """Measure the chosen groups in one pass over the scenes and write their JSON files."""
     seeds = seeds_of(args.split, args.scenes, args.first_seed)
-    plans = plans_of(args.methods, args.profile, args.device, args.scorers)
+    networks = network_options(args)
+    plans = plans_of(args.methods, args.scorers, networks)
     named = {group: [_named(group, row) for row in plan.rows] for group, plan in plans.items()}
-    spec = LabSpec(args.profile, args.device, tuple(r for rows in named.values() for r in rows))
+    spec = LabSpec(rows=tuple(r for rows in named.values() for r in rows), **networks)
     lab = Lab(spec)   # loads every network once, so that what is missing is known beforehand
     left_out = dict(lab.left_out)
     for why in dict.fromkeys(left_out.values()):
         keys = ', '.join(key for key, reason in left_out.items() if reason == why)
         print(f'ablations: left out: {keys} ({why})', file=sys.stderr)
-    spec = LabSpec(args.profile, args.device, tuple(p.row for p in lab.planned))
+    spec = replace(spec, rows=tuple(p.row for p in lab.planned))
     del lab
     start, results = time.perf_counter(), []
     tqdm = require('tqdm', 'evaluation').tqdm
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
             bar.update()
     seconds = time.perf_counter() - start
     results.sort(key=lambda r: int(r.key))
-    facts = {'profile': args.profile, 'dataset': 'tabletop', 'split': args.split,
+    facts = {**networks, 'dataset': 'tabletop', 'split': args.split,
              'seeds': [seeds.start, seeds.stop - 1], 'version': __version__,
              'machine': machine(), 'seconds': round(seconds, 1), 'workers': args.workers}
     for group, plan in plans.items():
@@ -110,11 +111,14 @@ def run(args: argparse.Namespace) -> None:
         print(f'ablations: wrote {path}', file=sys.stderr)
 
 
-def plans_of(groups: Sequence[str], profile: str, device: str, scorers: Sequence[str]
+def plans_of(groups: Sequence[str], scorers: Sequence[str], options: Mapping[str, Any]
              ) -> dict[str, Plan]:
-    """Return the plan of every group; blocks are those of the profile's CLIP."""
+    """Return the plan of every group; blocks are those of the profile's CLIP.
+
+    options: the arguments of `networks_of`.
+    """
     from ris_ros.segmenter import networks_of
-    networks = networks_of(profile, device)
+    networks = networks_of(**options)
     start = networks.profile.overrides('hybridgl', {'start_block'}).get('start_block', 9)
     layers = networks.clip().layers
     return {group: plan_of(group, start, layers, scorers) for group in groups}

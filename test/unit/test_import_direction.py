@@ -28,13 +28,14 @@ ALLOWED = {
     'decision': {'geometry'}, 'target': {'geometry'},
     'segmenter': METHODS | {'decision'},
     'simulation': {'geometry'}, 'datasets': {'simulation', 'geometry'},
+    'arguments': METHODS | {'segmenter'},
     'service': USE,
     'evaluation': USE | DATA,
     'training': USE | DATA | {'evaluation'},
-    'studies': USE | DATA | {'evaluation', 'training', 'service'},
+    'studies': USE | DATA | {'evaluation', 'training', 'service', 'arguments'},
     'nodes': USE | {'service'},
-    'demo': USE | DATA | {'service', 'nodes'},
-    'cli': USE | DATA | {'evaluation', 'training', 'studies', 'service'},
+    'demo': USE | DATA | {'service', 'nodes', 'arguments'},
+    'cli': USE | DATA | {'evaluation', 'training', 'studies', 'service', 'arguments'},
     '': {'segmenter', 'types'},
 }
 ROS_ROOMS = {'nodes', 'demo'}

@@ -24,10 +24,11 @@ pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:Depreca
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(eval_cli, 'SegmenterSpec',
-                        lambda profile, method, device, settings: FakeSpec(
-                            shift=int(settings.get('shift', 0))))
-    monkeypatch.setattr(eval_cli, 'method_settings', lambda method, rules, assignments: dict(
-        a.split('=') for a in assignments))
+                        lambda settings, **_: FakeSpec(shift=int(settings.get('shift', 0))))
+    monkeypatch.setattr(eval_cli, 'method_options', lambda args: {
+        'method': args.method, 'profile': args.profile, 'device': args.device,
+        'precision': args.precision, 'model_dir': None,
+        'settings': dict(a.split('=') for a in args.settings)})
     monkeypatch.chdir(tmp_path)
     return refer_folder(tmp_path / 'data', extra=EXTRA)
 
@@ -122,14 +123,6 @@ def test_unknown_method_and_setting(tmp_path: Path, capsys) -> None:
     assert 'hybridgl' in capsys.readouterr().err
     assert ris_eval('folder', '--root', folder, '--set', 'no_such_setting=1') == 2
     assert 'no_such_setting' in capsys.readouterr().err
-
-
-def test_rules_and_settings_reach_the_method() -> None:
-    assert eval_cli.method_settings('hybridgl', 'released', ['beta=1.5', 'blur=off']) == {
-        'rules': 'released', 'beta': 1.5, 'blur': False}
-    assert eval_cli.method_settings('hybridgl', None, []) == {}
-    with pytest.raises(BadInputError, match='rules'):
-        eval_cli.method_settings('clip_only', 'released', [])   # it has one way only
 
 
 # --- report --------------------------------------------------------------------------------------
@@ -267,7 +260,7 @@ def test_bench_on_the_command_line(root: Path, tmp_path: Path, monkeypatch, caps
     from PIL import Image
 
     from ris_ros.evaluation import evaluate
-    monkeypatch.setattr(evaluate, 'SegmenterSpec', lambda *a: FakeSpec())
+    monkeypatch.setattr(evaluate, 'SegmenterSpec', lambda **_: FakeSpec())
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / 'i.png')
     arguments = ['bench', 'hybridgl', '--image', str(tmp_path / 'i.png'), '--repeats', '2']
     assert main([*arguments, '--expression', 'a cup', '--json']) == 0

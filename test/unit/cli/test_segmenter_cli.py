@@ -32,8 +32,9 @@ CAMERA = {'fx': 100, 'fy': 100, 'cx': 40, 'cy': 30, 'width': 80, 'height': 60}
 class Fake:
     answer = FOUND
 
-    def segment(self, rgb, text):
+    def segment(self, rgb, text, depth=None, camera=None):
         assert rgb.shape == IMAGE.shape and text == 'the mug'
+        assert (depth is None) == (camera is None)
         return self.answer
 
 
@@ -76,6 +77,40 @@ def test_with_depth_the_target_point(scene, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document['outcome'] == 'SUCCEEDED' and document['code'] == 0
     assert document['target_point'] == pytest.approx([0, 0, 0.7], abs=0.01)
+
+
+def test_too_little_depth_still_writes_what_there_is(scene, capsys, tmp_path):
+    depth = np.full((60, 80), 700, np.uint16)
+    depth[18:42, 28:52] = 0
+    pil.fromarray(depth).save(tmp_path / 'depth.png')
+    assert scene('--json', '--depth', '@depth.png', '--camera-info', '@camera.json',
+                 '--mask', '@mask.png', '-o', '@over.png') == 0
+    out = capsys.readouterr()
+    document = json.loads(out.out)
+    assert out.err == '' and document['outcome'] == 'NO_DEPTH' and document['code'] == 12
+    assert 'depth' in document['message'] and document['target_point'] is None
+    assert document['depth_valid_ratio'] == 0 and document['area'] == 400
+    np.testing.assert_array_equal(np.array(pil.open(tmp_path / 'mask.png')), MASK * np.uint8(255))
+    assert (np.array(pil.open(tmp_path / 'over.png')) != IMAGE).any()
+    assert scene('--depth', '@depth.png', '--camera-info', '@camera.json') == 0
+    assert capsys.readouterr().out.startswith('NO_DEPTH: ')
+
+
+def test_depth_and_camera_reach_the_method(scene, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Fake, 'segment', lambda self, *asked: (seen.append(asked), FOUND)[1])
+    assert scene('--depth', '@depth.png', '--camera-info', '@camera.json') == 0
+    ((_, _, depth, camera),) = seen
+    assert depth.dtype == np.float32 and np.allclose(depth, 0.7)
+    assert camera == Camera(100, 100, 40, 30, 80, 60)
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(scene, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(Fake, 'segment', lambda *_: pytest.fail('too late'))
+    (tmp_path / 'folder').mkdir()
+    for place in ('@folder', '@image.png/x.png', '@none/x.png'):
+        assert scene('--mask', place) == 2 and scene('-o', place) == 2
+        assert 'cannot be written' in capsys.readouterr().err
 
 
 def test_text_output(scene, capsys):

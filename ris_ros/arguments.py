@@ -1,0 +1,63 @@
+"""The options by which commands choose a method, its networks and where they are computed.
+
+Every command that segments takes them from here, so that none lacks one.
+"""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ris_ros.methods.registry import find_method
+from ris_ros.models.device import PRECISIONS
+from ris_ros.settings import parse_assignments
+
+
+def add_network_options(parser: argparse._ActionsContainer) -> None:
+    """Add --profile, --device, --precision and --model-dir: which networks, computed how."""
+    parser.add_argument('--profile', default='tabletop',
+                        help='which networks: tabletop, paper or robot (default %(default)s)')
+    parser.add_argument('--device', default='auto',
+                        help='auto, cpu, cuda or cuda:N (default %(default)s)')
+    parser.add_argument('--precision', default='fp32', metavar='P',
+                        help=f'of the networks: {", ".join(PRECISIONS)} (default %(default)s)')
+    parser.add_argument('--model-dir', type=Path, metavar='DIR',
+                        help='folder with weights, in place of the shipped and fetched ones')
+
+
+def add_method_options(parser: argparse._ActionsContainer, named: bool = True) -> None:
+    """Add the networks' options, --rules, --set and, unless it is named otherwise, --method."""
+    if named:
+        parser.add_argument('--method', default='hybridgl',
+                            help='see `ris methods` (default %(default)s)')
+    add_network_options(parser)
+    parser.add_argument('--rules', choices=('paper', 'released'),
+                        help='where the paper and the released code differ')
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                        dest='settings', help='a setting of the method; may be repeated')
+
+
+def network_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_network_options` asked for: profile, device, precision, model_dir.
+
+    Raises BadInputError for an unknown profile, a device or precision that is not to be had
+    here, and a folder that is none, so that nothing long begins before that is known.
+    """
+    from ris_ros.segmenter import networks_of
+    networks = networks_of(args.profile, args.device, args.precision, args.model_dir)
+    folder = networks.store.model_dir   # --model-dir, or what the environment names
+    return {'profile': args.profile, 'device': args.device, 'precision': args.precision,
+            'model_dir': None if folder is None else str(folder.resolve())}
+
+
+def method_options(args: argparse.Namespace, method: str | None = None) -> dict[str, Any]:
+    """Return the arguments of `Segmenter.from_profile` that the options say.
+
+    method: where the command names it otherwise than by --method.  `settings` holds what --rules
+    and --set change, as their own types.  Raises BadInputError as `network_options` does, and
+    for an unknown method, or a setting that it does not have or whose value does not fit.
+    """
+    name = args.method if method is None else method
+    changes = [*args.settings, *([f'rules={args.rules}'] if args.rules else ())]
+    settings = parse_assignments(find_method(name).settings_class(), changes)
+    return {'method': name, **network_options(args), 'settings': settings}
