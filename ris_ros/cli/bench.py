@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ris_ros.arguments import add_method_options, method_options
-from ris_ros.files import write_json
+from ris_ros.files import check_writable, write_json
 from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError
 
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ('scenes', 'repeats'):
         if getattr(args, name) < 1:
             raise BadInputError(f'--{name} {getattr(args, name)} must be at least 1')
+    if args.json not in (None, '-'):
+        check_writable(args.json)
     result = _language(args) if args.subject == 'language' else _method(args)
     if args.json == '-':
         print(json.dumps(result, indent=1))

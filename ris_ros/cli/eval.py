@@ -26,7 +26,7 @@ from ris_ros.evaluation.evaluate import SegmenterSpec
 from ris_ros.evaluation.metrics import IOU_RULES
 from ris_ros.evaluation.runner import RunOptions, check_workers
 from ris_ros.evaluation.runner import run as run_evaluation
-from ris_ros.files import write_json
+from ris_ros.files import check_writable, write_json
 from ris_ros.types import BadInputError
 
 RECORD_FOLDER = Path('ris_eval')
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise BadInputError(f'--{name} {value} must be at least 1')
     check_workers(args.workers)
+    _check_places(args)
     chosen = method_options(args)
     options = ReferOptions(args.split_by, args.sentence_field, args.sentences, args.overlap)
     dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict,
@@ -115,6 +116,15 @@ def run(args: argparse.Namespace) -> int:
         page = write_report(args.report, document, dataset, record)
         _say(f'report: {page}')
     return 0
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Raise BadInputError for results that could not be written after hours of work."""
+    places = [args.record, args.report and args.report / 'index.html',
+              None if args.json == '-' else args.json]
+    for place in places:
+        if place:
+            check_writable(place)
 
 
 def _deliver(args: argparse.Namespace, document: dict[str, Any]) -> None:

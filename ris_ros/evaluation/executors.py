@@ -10,7 +10,7 @@ from typing import Any
 
 from ris_ros.evaluation.evaluate import PredictorSpec, evaluate_group
 from ris_ros.evaluation.records import GroupResult
-from ris_ros.evaluation.tasks import Executor, Task, worker_failed
+from ris_ros.evaluation.tasks import Executor, Task, end_quietly, end_workers, worker_failed
 from ris_ros.lazy import require
 from ris_ros.types import RisError
 
@@ -33,9 +33,12 @@ def process_executor(workers: int) -> Executor:
         threads = max(1, (os.cpu_count() or 1) // count)
         # spawn: a forked copy of a process with threads (torch, OpenMP) may hang
         pool = ProcessPoolExecutor(count, multiprocessing.get_context('spawn'),
-                                   _start_worker, (spec, threads))
+                                   _start_process, (spec, threads))
         try:
             yield from _through_pool(pool, count, tasks, strict)
+        except KeyboardInterrupt:
+            end_workers()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return execute
@@ -77,6 +80,11 @@ def _result_or_error(future: Any) -> GroupResult | Exception:
         return future.result()
     except Exception as error:
         return error
+
+
+def _start_process(spec: PredictorSpec, threads: int) -> None:
+    end_quietly()
+    _start_worker(spec, threads)
 
 
 def _start_worker(spec: PredictorSpec, threads: int) -> None:

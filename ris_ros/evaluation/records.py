@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ris_ros.datasets.base import Problem
+from ris_ros.files import writing_error
 from ris_ros.types import BadInputError
 
 FORMAT = 1
@@ -97,16 +98,23 @@ class RecordFile:
 
 
 class RecordWriter:
-    """Appends to a record; each image is one write, flushed at once: a kill loses one image."""
+    """Appends to a record; each image is one write, flushed at once: a kill loses one image.
+
+    Every method raises BadInputError for a path that cannot be written, RisError where writing
+    fails (no space left).
+    """
 
     def __init__(self, path: Path, header: Mapping[str, Any], keep_bytes: int | None) -> None:
         """Open `path`; keep_bytes: continue after so many bytes, None starts a new record."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        if keep_bytes is not None:
-            os.truncate(path, keep_bytes)   # drops a torn last line
-        mode = 'w' if keep_bytes is None else 'a'
-        self._file: IO[str] = open(path, mode, encoding='utf-8')   # noqa: SIM115
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if keep_bytes is not None:
+                os.truncate(path, keep_bytes)   # drops a torn last line
+            mode = 'w' if keep_bytes is None else 'a'
+            self._file: IO[str] = open(path, mode, encoding='utf-8')   # noqa: SIM115
+        except OSError as error:
+            raise writing_error(path, error) from error
         if keep_bytes is None:
             self._write([{'record': FORMAT, **header}])
 
@@ -129,8 +137,11 @@ class RecordWriter:
         self._file.close()
 
     def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        self._file.write(''.join(json.dumps(line) + '\n' for line in lines))
-        self._file.flush()
+        try:
+            self._file.write(''.join(json.dumps(line) + '\n' for line in lines))
+            self._file.flush()
+        except OSError as error:
+            raise writing_error(self.path, error) from error
 
 
 def read_record(path: Path) -> RecordFile:
@@ -142,6 +153,8 @@ def read_record(path: Path) -> RecordFile:
         data = path.read_bytes()
     except FileNotFoundError:
         raise BadInputError(f'{path} is missing') from None
+    except OSError as error:
+        raise BadInputError(f'{path} cannot be read ({error.strerror})') from error
     lines = data.split(b'\n')
     result: RecordFile | None = None
     pending: list[dict[str, Any]] = []

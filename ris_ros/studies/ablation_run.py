@@ -14,7 +14,7 @@ import numpy as np
 
 from ris_ros.datasets.base import Group, Sample
 from ris_ros.evaluation.metrics import best_overlap, intersection_union, peak, point_in_mask
-from ris_ros.evaluation.tasks import worker_failed
+from ris_ros.evaluation.tasks import end_quietly, end_workers, worker_failed
 from ris_ros.methods.base import Method, ProposalMethod, Proposer
 from ris_ros.methods.registry import find_method, settings_for
 from ris_ros.settings import to_mapping
@@ -261,6 +261,9 @@ def measure(spec: LabSpec, groups: Sequence[Group], workers: int) -> Iterator[Sc
                 yield future.result()
         except BrokenProcessPool as error:
             raise worker_failed(error) from error
+        except KeyboardInterrupt:
+            end_workers()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -268,6 +271,7 @@ def measure(spec: LabSpec, groups: Sequence[Group], workers: int) -> Iterator[Sc
 def _start(spec: LabSpec, threads: int) -> None:
     global _lab
     import sys
+    end_quietly()
     os.environ['OMP_NUM_THREADS'] = str(threads)
     _lab = spec.build()
     if 'torch' in sys.modules:
