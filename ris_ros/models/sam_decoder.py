@@ -36,7 +36,7 @@ def can_decode(sam: nn.Module) -> bool:
 
 
 class PointDecoder:
-    """Decodes point prompts on one image embedding, (1, C, h, w)."""
+    """Decodes point prompts on one image embedding, (1, C, h, w), or on one each, (n, C, h, w)."""
 
     def __init__(self, sam: Any, embedding: Tensor) -> None:
         self.sam, self.decoder = sam, sam.mask_decoder
@@ -51,6 +51,8 @@ class PointDecoder:
         points: (n, 2) x, y on the network's input.  Of the n, the m are left that have a mask
         with a predicted IoU above `least`; all of them for 0.
         """
+        if len(self.image) > 1:
+            return self._decode(points, least)
         values = CPU_TOKEN_VALUES if points.device.type == 'cpu' else TOKEN_VALUES
         step = max(1, values // self.image.numel())
         parts = [self._decode(part, least) for part in points.split(step)]

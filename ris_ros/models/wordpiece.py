@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ris_ros.types import BadInputError, WeightsError
 
@@ -40,6 +40,10 @@ class WordPiece:
         self.separator = separator
         self.unknown_id, self.pad_id = self.ids[UNKNOWN], self.ids[PAD]
         self._pieces_of = lru_cache(maxsize=8192)(self._split_word)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the vocabulary; what is remembered of words is found again."""
+        return type(self), (list(self.ids), self.separator)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a sentence: [CLS], the pieces and, where set, [SEP]."""

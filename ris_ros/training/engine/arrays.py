@@ -4,12 +4,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ris_ros.files import atomic_folder, write_text
 from ris_ros.types import BadInputError
 
 
@@ -63,21 +65,20 @@ def made_once(folder: Path, stamp: dict[str, Any],
     """
     said = json.dumps(stamp, sort_keys=True)
     if not folder.exists():
-        part = folder.with_name(f'{folder.name}.{os.getpid()}.tmp')
-        part.mkdir(parents=True)
-        opened: list[np.memmap] = []
+        with atomic_folder(folder, keep=True) as part:
+            opened: list[np.memmap] = []
 
-        def create(name: str) -> Callable[..., np.ndarray]:
-            def new(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-                opened.append(np.lib.format.open_memmap(part / f'{name}.npy', 'w+', dtype, shape))
-                return opened[-1]
-            return new
+            def create(name: str) -> Callable[..., np.ndarray]:
+                def new(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+                    opened.append(np.lib.format.open_memmap(part / f'{name}.npy', 'w+', dtype,
+                                                            shape))
+                    return opened[-1]
+                return new
 
-        make({name: create(name) for name in names})
-        for array in opened:
-            array.flush()
-        (part / 'stamp.json').write_text(said)
-        part.rename(folder)
+            make({name: create(name) for name in names})
+            for array in opened:
+                array.flush()
+            write_text(part / 'stamp.json', said)
     try:
         there = (folder / 'stamp.json').read_text()
     except OSError as error:
@@ -86,6 +87,15 @@ def made_once(folder: Path, stamp: dict[str, Any],
         raise BadInputError(f'{folder} was made from something else ({there}, not {said}); '
                             'remove it or give another --work folder')
     return {name: Mapped(folder / f'{name}.npy') for name in names}
+
+
+def for_each(work: Callable[[int], None], number: int, description: str) -> None:
+    """Call work(0) to work(number - 1) on as many threads as there are processors."""
+    from tqdm import tqdm
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in tqdm(pool.map(work, range(number)), total=number, desc=description,
+                      unit='scene'):
+            pass
 
 
 @lru_cache(maxsize=4)

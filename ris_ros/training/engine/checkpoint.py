@@ -7,7 +7,6 @@ running code (`weights_only`), and refused where it belongs to another run.
 """
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ris_ros.files import atomic_path
 from ris_ros.settings import to_mapping
 from ris_ros.training.engine.settings import FREE, EngineSettings
 from ris_ros.training.engine.task import Task
@@ -57,26 +57,10 @@ def load_learned(model: nn.Module, state: Mapping[str, Tensor], frozen: frozense
             tensor.copy_(state[name])
 
 
-def save_atomically(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state under a temporary name, flush it to the disk, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as stream:
-            torch.save(dict(state), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_stale(path: Path) -> None:
-    """Remove what a process that was killed while writing `path` left beside it."""
-    for stale in path.parent.glob(f'{path.name}.*.tmp'):
-        owner = stale.name.split('.')[-2]
-        if owner.isdigit() and not Path(f'/proc/{owner}').exists():
-            stale.unlink(missing_ok=True)
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state whole or not at all, and to the disk.  Raises as `files.atomic_path` does."""
+    with atomic_path(path, durable=True) as temporary:
+        torch.save(dict(state), temporary)
 
 
 def identity_of(task: Task, settings: EngineSettings) -> dict[str, Any]:

@@ -7,7 +7,6 @@ log, a validation or a checkpoint is due.
 """
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ris_ros.files import remove_stale, write_json
 from ris_ros.settings import to_mapping
 from ris_ros.training.engine import checkpoint
 from ris_ros.training.engine.draws import batches, to_device
@@ -56,6 +56,10 @@ class Outcome:
     figures: Mapping[str, float]
     steps_per_second: float
     waited: float
+
+    def record(self) -> dict[str, float]:
+        """Return what is written beside a network: figures, and the steps behind them."""
+        return {'step': self.step, 'seconds': round(self.seconds), **self.figures}
 
 
 def fit(task: Task, settings: EngineSettings, work: Path, runtime: Runtime | None = None
@@ -127,8 +131,8 @@ class _Fit:
         self.waited = 0.0
 
     def _resume(self) -> None:
-        if self.runtime.is_main:
-            checkpoint.remove_stale(self.path)
+        if self.runtime.is_main and self.path.parent.is_dir():
+            remove_stale(self.path.parent)
         if not self.path.exists():
             self.best_path.unlink(missing_ok=True)
             return
@@ -270,7 +274,7 @@ class _Fit:
             kept = checkpoint.read_best(self.best_path)['figures']
             if name in kept and sign * kept[name] >= sign * figures[name]:
                 return
-        checkpoint.save_atomically(self.best_path, {
+        checkpoint.save(self.best_path, {
             'figures': dict(figures), 'step': self.progress.step,
             'model': checkpoint.learned_state(self.task.model, self.frozen)})
 
@@ -279,7 +283,7 @@ class _Fit:
         states = self.runtime.gather(random_states(self.runtime.device))
         if self.runtime.is_main:
             self.progress.seconds = self.elapsed
-            checkpoint.save_atomically(self.path, {
+            checkpoint.save(self.path, {
                 **self.identity, 'progress': vars(self.progress).copy(),
                 'model': checkpoint.learned_state(self.task.model, self.frozen),
                 'optimiser': self.optimiser.state_dict(), 'random': states,
@@ -314,9 +318,7 @@ class _Fit:
                   'device': str(self.runtime.device), 'precision': self.runtime.precision,
                   'processes': self.runtime.processes, 'settings': to_mapping(self.settings),
                   'identity': dict(self.task.identity())}
-        temporary = self.summary_path.with_suffix('.tmp')
-        temporary.write_text(json.dumps(record, indent=1) + '\n')
-        temporary.replace(self.summary_path)
+        write_json(self.summary_path, record)
 
 
 def _stderr() -> Any:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ris_ros.files import atomic_path
 
 
 class CsvLog:
@@ -50,13 +51,10 @@ class CsvLog:
                 csv.DictWriter(stream, self.columns).writerow(self.rows[-1])
 
     def _rewrite(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f'{self.path.name}.{os.getpid()}.tmp')
-        with temporary.open('w', newline='') as stream:
+        with atomic_path(self.path) as temporary, temporary.open('w', newline='') as stream:
             writer = csv.DictWriter(stream, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(self.path)
 
 
 class Sums:

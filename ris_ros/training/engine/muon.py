@@ -12,7 +12,7 @@ shape go together, in float32.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -64,45 +64,3 @@ class Muon(torch.optim.Optimizer):
             state['momentum_buffer'] = torch.zeros_like(gradient)
         kept: Tensor = state['momentum_buffer'].lerp_(gradient, 1 - momentum)
         return gradient.lerp(kept, momentum)
-
-
-class MuonAdamW:
-    """Both behind an optimiser's interface; see the module."""
-
-    def __init__(self, model: nn.Module, hidden: tuple[str, ...], rate: float,
-                 weight_decay: float) -> None:
-        """hidden: parts of the names of the modules whose matrices Muon trains."""
-        named = dict(model.named_parameters())
-        chosen = {name for name, p in named.items()
-                  if p.ndim == 2 and any(part in name for part in hidden)}
-        rest = [p for name, p in named.items() if name not in chosen]
-        self.parts: tuple[torch.optim.Optimizer, ...] = (
-            Muon([named[name] for name in named if name in chosen], rate, weight_decay),
-            torch.optim.AdamW([
-                {'params': [p for p in rest if p.ndim >= 2], 'weight_decay': weight_decay},
-                {'params': [p for p in rest if p.ndim < 2], 'weight_decay': 0.0}], lr=rate,
-                betas=(0.9, 0.98)))
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """All groups, so that a schedule can set their rates."""
-        return [group for part in self.parts for group in part.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none=set_to_none)
-
-    def step(self) -> None:
-        """Take one step with each part."""
-        for part in self.parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of both parts."""
-        return {'parts': [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore both parts."""
-        for part, own in zip(self.parts, state['parts'], strict=True):
-            part.load_state_dict(own)

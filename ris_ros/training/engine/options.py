@@ -32,16 +32,19 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(settings_cls: type[S], args: argparse.Namespace, section: str = '',
-                  sections: Sequence[str] = (), figures: tuple[str, ...] = ()) -> S:
+                  sections: Sequence[str] = (), figures: tuple[str, ...] = (),
+                  defaults: Mapping[str, Any] | None = None) -> S:
     """
     Return a trainer's settings: defaults, then --config, then flags, then --set.
 
     section: of this trainer where one command trains several, named in `sections`; a name or
     YAML mapping under SECTION is for it alone, others are for all.  figures: of the
-    validation, for `keep_best`.  A length by steps replaces a default by minutes and the other
-    way round.  Raises BadInputError for whatever does not fit.
+    validation, for `keep_best`.  defaults: in place of those of the class.  A length by steps
+    replaces a default by minutes and the other way round.  Raises BadInputError for whatever
+    does not fit.
     """
-    values = _from_yaml(args.config, section, sections) if args.config else {}
+    values = dict(defaults or {})
+    values |= _from_yaml(args.config, section, sections) if args.config else {}
     values |= {name: getattr(args, name) for name in FLAGS
                if getattr(args, name, None) is not None}
     values |= parse_assignments(settings_cls, _own(args.settings, section, sections))

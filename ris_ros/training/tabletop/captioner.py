@@ -10,47 +10,42 @@ one loader serves this captioner and those of others.
 """
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ris_ros.files import SUMS, atomic_folder, sha256_of, write_json, write_sums
 from ris_ros.lazy import require
 from ris_ros.models import pillow_resize, sampling
 from ris_ros.models.captioner import PictureFormat, TransformersCaptioner
 from ris_ros.models.weights import SHIPPED, WeightStore
-from ris_ros.training.engine.loop import Budget, pick_device, train
+from ris_ros.training.engine.fit import Outcome, fit
+from ris_ros.training.engine.task import Batch, Loss, Task
 from ris_ros.training.tabletop.captioner_texts import WORDS, Shown, named, told
+from ris_ros.training.tabletop.job import Job
+from ris_ros.training.tabletop.settings import CaptionerSettings
 from ris_ros.training.tabletop.shards import SceneStore, Thing
 
 NAME = 'tabletop_captioner'
 SIZE, SMALL = 224, 112
 SPECIAL = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 PAD, START, END = 0, 2, 3
+IDS = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
 DECODER_LAYERS, MOST_TOKENS = 3, 40
-# Pictures of a small and of a full step; how often a step is a full one before and after
-# FULL_FROM of the budget.
-SMALL_STEP = {'regions': 20, 'windows': 8}
-FULL_STEP = {'regions': 5, 'frames': 5}
-FULL_ODDS, FULL_FROM = (0.25, 0.75), 0.65
-# In the first part of the budget the decoder learns to read the tower as it is.
-FROZEN_UNTIL = 0.04
-BASE_RATE = 1e-3
 # How the profile generates, and so how validation does.
 BEAMS, MAX_NEW_TOKENS = 1, 30
 BLUR = 75
 
 
-def clip_weights(work: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return state dict and configuration of the tabletop CLIP: the run's own, else shipped."""
-    trained = work / 'weights'
-    own = (trained / 'tabletop_clip.safetensors').exists()
-    state, config = WeightStore(trained if own else SHIPPED).load('tabletop_clip')
+def clip_weights(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return state dict and configuration of the tabletop CLIP: of the run's `out`, or shipped."""
+    own = (out / 'tabletop_clip.safetensors').exists()
+    state, config = WeightStore(out if own else SHIPPED).load('tabletop_clip')
     assert isinstance(config, dict)
     return state, config
 
@@ -73,7 +68,7 @@ def captioner_config(clip: dict[str, Any], size: int = SIZE) -> Any:
         bos_token_id=START, eos_token_id=END)
 
 
-def resized_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
+def resized_positions(positions: Tensor, grid: int) -> Tensor:
     """Return (1 + g * g, D) positions, the first of CLS, for a grid of another size."""
     old = round((len(positions) - 1) ** 0.5)
     if old == grid:
@@ -83,7 +78,7 @@ def resized_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
     return torch.cat([positions[:1], patches.flatten(2)[0].T])
 
 
-def tower_state(clip: dict[str, torch.Tensor], grid: int) -> dict[str, torch.Tensor]:
+def tower_state(clip: dict[str, Tensor], grid: int) -> dict[str, Tensor]:
     """Return the state of GIT's vision tower from an open_clip state dict; the same function."""
     visual = {k.removeprefix('visual.'): v for k, v in clip.items() if k.startswith('visual.')}
     out = {'embeddings.class_embedding': visual['class_embedding'],
@@ -105,7 +100,7 @@ def tower_state(clip: dict[str, torch.Tensor], grid: int) -> dict[str, torch.Ten
     return out
 
 
-def build_captioner(state: dict[str, torch.Tensor], clip: dict[str, Any], size: int = SIZE
+def build_captioner(state: dict[str, Tensor], clip: dict[str, Any], size: int = SIZE
                     ) -> Any:
     """Return a GitForCausalLM whose tower is the CLIP's and whose decoder is untrained."""
     config = captioner_config(clip, size)
@@ -128,51 +123,84 @@ def tokenizer_of(folder: Path) -> Any:
     return tokenizer
 
 
-class CaptionTrainer:
-    """One training step, and how well the captions are."""
+class CaptionSource:
+    """Draws regions and parts of frames at half the size, or regions and frames at the full."""
 
-    def __init__(self, model: Any, tokenizer: Any, shown: Shown, clip: dict[str, Any],
-                 device: torch.device) -> None:
-        """Keep the parts; the model is trained in place."""
-        self.model, self.tokenizer, self.shown, self.device = model, tokenizer, shown, device
+    def __init__(self, shown: Shown, size: int, settings: CaptionerSettings) -> None:
+        """size: pixels per side of a picture at the full size."""
+        self.shown, self.size, self.settings = shown, size, settings
+
+    def draw(self, rng: np.random.Generator, index: int, fraction: float) -> dict[str, Any]:
+        """Return two sorts of pictures, each (n, s, s, 3) uint8, and their ids (n, T) int64."""
+        s = self.settings
+        if rng.random() < (s.full_late if fraction >= s.full_from else s.full_early):
+            size, kinds = self.size, {'regions': s.full_regions, 'frames': s.full_frames}
+        else:
+            size = self.size * SMALL // SIZE
+            kinds = {'regions': s.small_regions, 'windows': s.small_windows}
+        batch = {}
+        for kind, number in kinds.items():
+            pictures, captions = getattr(self.shown, kind)(rng, number, size)
+            batch[kind] = {'pictures': pictures, 'ids': ids_of(captions)}
+        return batch
+
+
+def ids_of(captions: Sequence[str]) -> np.ndarray:
+    """(n, T) int64 ids, padded at the end."""
+    rows = [[START, *(IDS[w] for w in text.split()), END] for text in captions]
+    longest = max(map(len, rows))
+    return np.array([r + [PAD] * (longest - len(r)) for r in rows])
+
+
+class CaptionTask(Task):
+    """The small captioner in training."""
+
+    name = 'captioner'
+    figures = CaptionerSettings.figures
+    model: Any
+
+    def __init__(self, model: Any, tokenizer: Any, clip: dict[str, Any], job: Job) -> None:
+        """clip: the configuration of the CLIP that the tower comes from."""
+        self.model, self.tokenizer, self.job = model, tokenizer, job
+        self.settings: CaptionerSettings = job.settings
         self.size = int(model.config.vision_config.image_size)
         self.mean, self.std = tuple(clip['mean']), tuple(clip['std'])
-        self.ids = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
+        self.source = CaptionSource(Shown(job.train), self.size, self.settings)
 
-    def pixels(self, pictures: np.ndarray) -> torch.Tensor:
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what the batches are drawn from."""
+        return self.job.identity()
+
+    def pixels(self, pictures: Tensor) -> Tensor:
         """(n, s, s, 3) uint8 to (n, 3, s, s) float32 of CLIP's statistics, colours changed."""
-        x = torch.from_numpy(pictures).to(self.device).float() / 255
-        gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, device=self.device)
-        gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 1, 3, device=self.device))
+        x, device = pictures.float() / 255, pictures.device
+        gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, device=device)
+        gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 1, 3, device=device))
         x = (x * gain).clamp(0, 1).permute(0, 3, 1, 2)
         return sampling.normalise(x, self.mean, self.std)
 
-    def tokens(self, captions: Sequence[str]) -> torch.Tensor:
-        """(n, T) int64 ids, padded at the end."""
-        rows = [[START, *(self.ids[w] for w in text.split()), END] for text in captions]
-        longest = max(map(len, rows))
-        return torch.tensor([r + [PAD] * (longest - len(r)) for r in rows], device=self.device)
-
-    def word_loss(self, pictures: np.ndarray, captions: Sequence[str]) -> torch.Tensor:
+    def word_loss(self, pictures: Tensor, ids: Tensor) -> Tensor:
         """Return the cross-entropy of the next word, over all words."""
-        ids = self.tokens(captions)
         said = self.model(input_ids=ids[:, :-1], pixel_values=self.pixels(pictures),
                           interpolate_pos_encoding=pictures.shape[1] != self.size,
                           logits_to_keep=ids.shape[1] - 1, use_cache=False)
         return F.cross_entropy(said.logits.float().flatten(0, 1), ids[:, 1:].flatten(),
                                ignore_index=PAD)
 
-    def loss(self, fraction: float) -> torch.Tensor:
-        """Draw a batch and return its loss."""
-        self.model.git.image_encoder.requires_grad_(fraction >= FROZEN_UNTIL)
-        full = self.shown.rng.random() < FULL_ODDS[fraction >= FULL_FROM]
-        step, size = (FULL_STEP, self.size) if full else (SMALL_STEP, self.size * SMALL // SIZE)
-        losses = [self.word_loss(*getattr(self.shown, kind)(number, size))
-                  for kind, number in step.items()]
-        return torch.stack(losses).sum()
+    def loss(self, batch: Batch, fraction: float) -> Loss:
+        """Return the sum of both sorts' losses, and each."""
+        self.model.git.image_encoder.requires_grad_(fraction >= self.settings.frozen_until)
+        losses = {kind: self.word_loss(part['pictures'], part['ids'])
+                  for kind, part in batch.items()}
+        return torch.stack(list(losses.values())).sum(), losses
 
-    def validate(self, store: SceneStore, regions: int = 150, frames: int = 40
-                 ) -> dict[str, float]:
+    def validate(self) -> Mapping[str, float]:
+        """Return how regions and frames of validation scenes are told."""
+        return self.report_on(self.job.val, self.settings.validation_regions,
+                              self.settings.validation_frames)
+
+    def report_on(self, store: SceneStore, regions: int = 150, frames: int = 40
+                  ) -> dict[str, float]:
         """
         Caption true regions and whole frames the way TAS does.
 
@@ -181,7 +209,7 @@ class CaptionTrainer:
         """
         captioner = TransformersCaptioner(
             self.model, self.tokenizer, PictureFormat(self.size, self.mean, self.std, 'stretch'),
-            self.device.type, BEAMS, MAX_NEW_TOKENS)
+            str(self.model.device), BEAMS, MAX_NEW_TOKENS)
         things = store.things[:: max(1, len(store.things) // regions)][:regions]
         said = [t for part in range(0, len(things), 16)
                 for t in captioner.caption(self._as_tas(store, things[part:part + 16]))]
@@ -202,13 +230,13 @@ class CaptionTrainer:
                   'frame_recall': right / max(wanted, 1)}
         return {k: round(float(v), 3) for k, v in report.items()}
 
-    def _picture(self, store: SceneStore, scene: int) -> torch.Tensor:
+    def _picture(self, store: SceneStore, scene: int) -> Tensor:
         return torch.from_numpy(np.array(store.color(scene))).permute(2, 0, 1).float()
 
-    def _normal(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _normal(self, pixels: Tensor) -> Tensor:
         return sampling.normalise(pixels / 255, self.mean, self.std)
 
-    def _as_tas(self, store: SceneStore, things: Sequence[Thing]) -> torch.Tensor:
+    def _as_tas(self, store: SceneStore, things: Sequence[Thing]) -> Tensor:
         out = []
         for t in things:
             x0, y0, x1, y1 = t.box
@@ -226,7 +254,8 @@ def things_of(caption: str) -> list[str]:
     return [part.partition(' ')[2] for part in parts if len(part.split()) == 3]
 
 
-def write_captioner(out: Path, model: Any, clip: dict[str, Any], trained: dict[str, Any]) -> Path:
+def write_captioner(out: Path, model: Any, clip: dict[str, Any], trained: Mapping[str, Any]
+                    ) -> Path:
     """
     Write the folder tabletop_captioner and tabletop_captioner.json beside it.
 
@@ -251,22 +280,13 @@ def write_captioner(out: Path, model: Any, clip: dict[str, Any], trained: dict[s
     return folder
 
 
-def train_captioner(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
-                    out: Path) -> None:
-    """Train within the budget; write the folder tabletop_captioner and its .json."""
-    torch.manual_seed(args.seed + 3)
-    device = pick_device(args.device)
-    state, clip = clip_weights(args.work)
-    model = build_captioner(state, clip).to(device)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    optimiser = torch.optim.AdamW([{'params': decay, 'weight_decay': 0.05},
-                                   {'params': rest, 'weight_decay': 0.0}], lr=BASE_RATE,
-                                  betas=(0.9, 0.98))
-    shown = Shown(train_store, np.random.default_rng(args.seed))
-    trainer = CaptionTrainer(model, tokenizer_of(args.work / 'captioner_words'), shown, clip,
-                             device)
-    history = train('captioner', model, optimiser, Budget(args.minutes),
-                    args.work / 'captioner.ckpt', trainer.loss,
-                    lambda: trainer.validate(val_store), base_rate=BASE_RATE)
-    write_captioner(out, model, clip, history[-1] if history else {})
+def train_captioner(job: Job) -> Outcome:
+    """Train by the job's settings; write the folder tabletop_captioner and its .json."""
+    state, clip = clip_weights(job.out)
+    model = build_captioner(state, clip)
+    with job.runtime.main_first():
+        tokenizer = tokenizer_of(job.work / 'captioner_words')
+    outcome = fit(CaptionTask(model, tokenizer, clip, job), job.settings, job.work, job.runtime)
+    if job.runtime.is_main:
+        write_captioner(job.out, model, clip, outcome.record())
+    return outcome

@@ -56,35 +56,36 @@ def squared(picture: np.ndarray, size: int) -> np.ndarray:
 class Shown:
     """Draws pictures of a scene store with their captions."""
 
-    def __init__(self, store: SceneStore, rng: np.random.Generator) -> None:
+    def __init__(self, store: SceneStore) -> None:
         """Keep the store; pictures are read as they are drawn."""
-        self.store, self.rng = store, rng
+        self.store = store
 
-    def regions(self, number: int, size: int) -> tuple[np.ndarray, list[str]]:
+    def regions(self, rng: np.random.Generator, number: int, size: int
+                ) -> tuple[np.ndarray, list[str]]:
         """Draw regions: (n, size, size, 3) uint8 and what each shows."""
         out, captions = np.empty((number, size, size, 3), np.uint8), []
         for row in range(number):
-            thing = self.store.things[int(self.rng.integers(len(self.store.things)))]
+            thing = self.store.things[int(rng.integers(len(self.store.things)))]
             instances = np.asarray(self.store.instances(thing.scene))
-            if self.rng.random() < TABLE_SHARE:
-                mask, text = self._free(instances == 0), f'a {BACKGROUND}'
+            if rng.random() < TABLE_SHARE:
+                mask, text = self._free(rng, instances == 0), f'a {BACKGROUND}'
             else:
-                mask = self._jitter(instances == thing.instance, thing.box)
+                mask = self._jitter(rng, instances == thing.instance, thing.box)
                 text = named(thing.colour, thing.kind)
-            picture = self.region(self.store.color(thing.scene), mask)
-            if self.rng.random() < 0.5:
+            picture = self.region(rng, self.store.color(thing.scene), mask)
+            if rng.random() < 0.5:
                 picture = picture[:, ::-1]
             out[row] = squared(picture, size)
             captions.append(text)
         return out, captions
 
-    def region(self, color: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def region(self, rng: np.random.Generator, color: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the box of an (H, W) bool mask, black or blurred outside of it."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         inside = mask[y0:y1, x0:x1, None]
         sharp = np.asarray(color[y0:y1, x0:x1])
-        if self.rng.random() < BLACK_SHARE:
+        if rng.random() < BLACK_SHARE:
             return np.where(inside, sharp, 0).astype(np.uint8)
         top, left = max(0, y0 - MARGIN), max(0, x0 - MARGIN)
         around = np.ascontiguousarray(color[top:y1 + MARGIN, left:x1 + MARGIN])
@@ -95,9 +96,10 @@ class Shown:
                           interpolation=cv2.INTER_LINEAR)
         return np.where(inside, sharp, soft[y0 - top:y1 - top, x0 - left:x1 - left])
 
-    def _jitter(self, mask: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    def _jitter(self, rng: np.random.Generator, mask: np.ndarray, box: tuple[int, int, int, int]
+                ) -> np.ndarray:
         """Proposals are not perfect: grow, shrink, shift or cut the true mask a little."""
-        draw, rng = self.rng.random(), self.rng
+        draw = rng.random()
         if draw < 0.4:
             return mask
         side = int(rng.integers(2, 8))
@@ -121,14 +123,14 @@ class Shown:
                     False
         return changed if changed.sum() > 0.4 * mask.sum() else mask
 
-    def _free(self, free: np.ndarray) -> np.ndarray:
+    def _free(self, rng: np.random.Generator, free: np.ndarray) -> np.ndarray:
         """All that is no object, or a patch of it: what a proposer finds between the things."""
-        if self.rng.random() < 0.6:
+        if rng.random() < 0.6:
             height, width = free.shape
-            y, x = int(self.rng.integers(height - 60)), int(self.rng.integers(width - 60))
-            h, w = (int(v) for v in self.rng.integers(30, 200, 2))
+            y, x = int(rng.integers(height - 60)), int(rng.integers(width - 60))
+            h, w = (int(v) for v in rng.integers(30, 200, 2))
             patch = np.zeros(free.shape, np.uint8)
-            if self.rng.random() < 0.5:
+            if rng.random() < 0.5:
                 patch[y:y + h, x:x + w] = 1
             else:
                 cv2.ellipse(patch, (x + 30, y + 30), (w // 2, h // 2), 0, 0, 360, 1, -1)
@@ -136,29 +138,31 @@ class Shown:
                 return free & (patch > 0)
         return free
 
-    def windows(self, number: int, size: int, part: float = 0.5) -> tuple[np.ndarray, list[str]]:
+    def windows(self, rng: np.random.Generator, number: int, size: int, part: float = 0.5
+                ) -> tuple[np.ndarray, list[str]]:
         """Draw parts of pictures, told like whole ones: things as small, but fewer of them.
 
         part: of either side of the picture that a window has.
         """
         out, captions = np.empty((number, size, size, 3), np.uint8), []
-        for row, scene in enumerate(self.rng.integers(len(self.store), size=number)):
+        for row, scene in enumerate(rng.integers(len(self.store), size=number)):
             color, instances = (np.asarray(picture(int(scene))) for picture in (
                 self.store.color, self.store.instances))
             h, w = (round(part * n) for n in instances.shape)
-            y, x = (int(self.rng.integers(n + 1)) for n in (instances.shape[0] - h,
+            y, x = (int(rng.integers(n + 1)) for n in (instances.shape[0] - h,
                                                             instances.shape[1] - w))
             place = slice(y, y + h), slice(x, x + w)
             seen = np.bincount(instances[place].ravel(), minlength=256)
             things = [t for t in self.store.by_scene[int(scene)]
                       if seen[t.instance] > MOSTLY * t.pixels]
-            mirrored = self.rng.random() < 0.5
+            mirrored = rng.random() < 0.5
             small = cv2.resize(np.ascontiguousarray(color[place]), (size, size),
                                interpolation=cv2.INTER_AREA)
             out[row] = small[:, ::-1] if mirrored else small
             captions.append(told(things, mirrored))
         return out, captions
 
-    def frames(self, number: int, size: int) -> tuple[np.ndarray, list[str]]:
+    def frames(self, rng: np.random.Generator, number: int, size: int
+               ) -> tuple[np.ndarray, list[str]]:
         """Draw whole pictures: (n, size, size, 3) uint8 and what each shows."""
-        return self.windows(number, size, 1.0)
+        return self.windows(rng, number, size, 1.0)

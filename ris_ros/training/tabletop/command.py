@@ -3,15 +3,45 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
-# Network -> "module:function"; each is called with (args, train_store, val_store, out) and
-# writes its weights to `out`.  In this order: later networks start from the towers of earlier.
-TRAINERS: dict[str, str] = {
-    'sam': 'ris_ros.training.tabletop.sam:train_sam',
-    'clip': 'ris_ros.training.tabletop.clip:train_clip',
-    'matcher': 'ris_ros.training.tabletop.matcher:train_matcher',
-    'captioner': 'ris_ros.training.tabletop.captioner:train_captioner',
+from ris_ros.training.engine.options import (
+    add_engine_arguments,
+    config_text,
+    read_settings,
+)
+from ris_ros.training.tabletop.settings import (
+    INIT_RATE,
+    CaptionerSettings,
+    ClipSettings,
+    MatcherSettings,
+    SamSettings,
+    TabletopSettings,
+)
+from ris_ros.types import BadInputError
+
+
+class Trainer(NamedTuple):
+    """Where a network's trainer is, "module:function", and its settings.
+
+    The function takes a `job.Job` and writes the network's weights to its folder `out`.
+    init: whether it can go on from finished weights.
+    """
+
+    place: str
+    settings: type[TabletopSettings]
+    init: bool = False
+
+
+# In this order: later networks start from the towers of earlier ones.
+TRAINERS: dict[str, Trainer] = {
+    'sam': Trainer('ris_ros.training.tabletop.sam:train_sam', SamSettings, True),
+    'clip': Trainer('ris_ros.training.tabletop.clip:train_clip', ClipSettings, True),
+    'matcher': Trainer('ris_ros.training.tabletop.matcher:train_matcher', MatcherSettings),
+    'captioner': Trainer('ris_ros.training.tabletop.captioner:train_captioner',
+                         CaptionerSettings),
 }
 
 
@@ -27,30 +57,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--networks', nargs='+', choices=tuple(TRAINERS), default=list(TRAINERS))
     parser.add_argument('--scenes', type=int, default=5000, help='training scenes to render')
     parser.add_argument('--val-scenes', type=int, default=200)
-    parser.add_argument('--minutes', type=float, default=70.0, help='budget per network')
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda[:N]')
     parser.add_argument('--workers', type=int, default=2, help='processes that render')
-    parser.add_argument('--threads', type=int, default=None, help='torch threads')
-    parser.add_argument('--seed', type=int, default=0)
+    add_engine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render what is missing, train what is asked for, write the weights."""
+    """
+    Render what is missing, train what is asked for, write the weights.
+
+    Settings, device and --init are checked first.  Raises BadInputError for what does not fit.
+    """
+    if args.show_config:
+        print(config_text({name: t.settings for name, t in TRAINERS.items()},
+                          'Settings of `ris train tabletop`'), end='')
+        return 0
     from ris_ros.lazy import require
+    settings = _checked_settings(args)
     for module in ('torch', 'cv2', 'tqdm'):
         require(module, 'training')
-    import torch
-
     from ris_ros.simulation import SPLITS
+    from ris_ros.training.engine.runtime import start
+    from ris_ros.training.tabletop.job import Job
     from ris_ros.training.tabletop.shards import SceneStore, render_shards
-    train = render_shards(args.work / 'train', SPLITS['train'].start, args.scenes, args.workers)
-    val = render_shards(args.work / 'val', SPLITS['val'].start, args.val_scenes, args.workers)
-    stores = SceneStore(train), SceneStore(val)
-    out = args.out or args.work / 'weights'
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    for name, place in TRAINERS.items():
-        if name in args.networks:
-            module, function = place.split(':')
-            getattr(importlib.import_module(module), function)(args, *stores, out)
+    runtimes = {name: start(own) for name, own in settings.items()}
+    first = next(iter(runtimes.values()))
+    with first.main_first():
+        train, val = (SceneStore(render_shards(args.work / split, SPLITS[split].start, number,
+                                               args.workers))
+                      for split, number in (('train', args.scenes), ('val', args.val_scenes)))
+    for name, own in settings.items():
+        module, function = TRAINERS[name].place.split(':')
+        job = Job(own, start(own), train, val, args.work, args.out or args.work / 'weights',
+                  args.init if TRAINERS[name].init else None)
+        getattr(importlib.import_module(module), function)(job)
     return 0
+
+
+def _checked_settings(args: argparse.Namespace) -> dict[str, TabletopSettings]:
+    """Return the settings of the chosen networks in the order of training."""
+    for name in ('scenes', 'val_scenes', 'workers'):
+        if getattr(args, name) < 1:
+            raise BadInputError(f'--{name.replace("_", "-")} must be 1 or more')
+    for text in args.settings:
+        prefix = text.partition('=')[0].partition('.')[0].strip()
+        if prefix in TRAINERS and prefix not in args.networks:
+            raise BadInputError(f'--set {text}: {prefix} is not trained; name it in --networks')
+    settings = {}
+    for name in (name for name in TRAINERS if name in args.networks):
+        trainer, defaults = TRAINERS[name], {}
+        if args.init and trainer.init:
+            path = args.init / f'tabletop_{name}.safetensors'
+            if not path.is_file():
+                raise BadInputError(f'--init: {path} is not there')
+            defaults = {'rate': INIT_RATE}
+        elif args.init:
+            print(f'{name}: starts anew, --init is for sam and clip', file=sys.stderr)
+        settings[name] = read_settings(trainer.settings, args, name, tuple(TRAINERS),
+                                       trainer.settings.figures, defaults)
+    return settings

@@ -17,34 +17,32 @@ of the table; a kept patch of the table counts in every attention for those left
 """
 from __future__ import annotations
 
-import argparse
 import math
+import sys
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ris_ros.models.albef import Albef, AlbefConfig
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD
+from ris_ros.models.weights import SHIPPED
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.simulation.catalogue import COLOURS, KINDS
-from ris_ros.training.engine.loop import Budget, pick_device, train
-from ris_ros.training.engine.muon import MuonAdamW
+from ris_ros.training.engine.fit import Outcome, fit
 from ris_ros.training.engine.package import write_network
-from ris_ros.training.tabletop.matcher_data import IGNORE, Batch, Batches, Pictures
+from ris_ros.training.engine.task import Batch, Loss, Task
+from ris_ros.training.tabletop.job import Job
+from ris_ros.training.tabletop.matcher_data import IGNORE, MatcherSource, Pictures
 from ris_ros.training.tabletop.matcher_report import report_on
-from ris_ros.training.tabletop.matcher_start import SHIPPED, start_from_clip
-from ris_ros.training.tabletop.shards import SceneStore
+from ris_ros.training.tabletop.matcher_start import start_from_clip
+from ris_ros.training.tabletop.settings import MatcherSettings
 from ris_ros.training.tabletop.statements import matcher_vocabulary
 
-SCENES, STATEMENTS, KEPT = 4, 10, 128
-ALL_PATCHES_FROM, ALL_PATCHES_ODDS = 0.85, 0.25   # part of the late steps that keep every patch
-MAP_FROM = 0.08          # part of the budget before Grad-CAM's own map is trained
-BASE_RATE = 1e-3
 WEIGHTS = {'match': 1.0, 'names': 1.0, 'known': 0.3, 'meant': 0.5, 'map': 0.5}
-VALIDATION_SCENES = 30
+TABLE_WEIGHT = 0.2       # of patches of the table among those that tell their kind
 
 
 def tabletop_matcher_config() -> dict[str, Any]:
@@ -64,13 +62,26 @@ def grad_cam_layer(config: AlbefConfig) -> int:
 class MatcherTrainee(nn.Module):
     """The network with the heads that only training uses."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: dict[str, Any]) -> None:
         """Build the network of `tabletop_matcher_config`."""
         super().__init__()
         sizes = {k: v for k, v in config.items() if k != 'vocabulary'}
         self.albef = Albef(AlbefConfig.from_dict(sizes))
         width = self.albef.config.vision_width
+        self.register_buffer('mean', torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
         self.names = nn.Linear(width, len(KINDS) + 1 + len(COLOURS) + 2)
+
+    def normalised(self, patches: Tensor) -> Tensor:
+        """(B, K, p * p * 3) uint8 to normalised (B, K, 3, p, p), its colours changed a little."""
+        side, device = self.albef.config.patch, patches.device
+        x = patches.view(*patches.shape[:2], side, side, 3).permute(0, 1, 4, 2, 3).float() / 255
+        gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, 1, device=device)
+        gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 3, 1, 1, device=device))
+        return ((x * gain).clamp(0, 1) - self.mean) / self.std
 
     def tower(self, patches: Tensor, index: Tensor, bias: Tensor) -> Tensor:
         """
@@ -137,10 +148,9 @@ def _read(layer: Any, x: Tensor, valid: Tensor, first_only: bool) -> Tensor:
 
 def _falls_on(where: Tensor, wanted: Tensor) -> Tensor:
     """Return the cross-entropy of distributions `where` (..., K), rows with none left out."""
-    rows = wanted.sum(-1) > 0.5
-    if not bool(rows.any()):
-        return where.sum() * 0
-    return -(wanted[rows] * (where[rows] + 1e-6).log()).sum(-1).mean()
+    rows = (wanted.sum(-1) > 0.5).float()
+    each = -(wanted * (where + 1e-6).log()).sum(-1)
+    return (each * rows).sum() / rows.sum().clamp(min=1)
 
 
 def first_map(weights: Tensor, gradient: Tensor, words: Tensor, primary: Tensor) -> Tensor:
@@ -157,101 +167,88 @@ def first_map(weights: Tensor, gradient: Tensor, words: Tensor, primary: Tensor)
     return (cam * count[..., None]).sum(2)
 
 
-class MatcherTrainer:
-    """One training step: draw a batch, run tower and fusion layers, add up the losses."""
+class MatcherTask(Task):
+    """The small matcher in training: tower, fusion layers, the losses added up."""
 
-    def __init__(self, trainee: MatcherTrainee, batches: Batches, device: torch.device) -> None:
-        """Keep the parts; the trainee is trained in place."""
-        self.trainee, self.batches, self.device = trainee, batches, device
-        self.config = trainee.albef.config
-        self._mean = torch.tensor(CLIP_MEAN, device=device).view(3, 1, 1)
-        self._std = torch.tensor(CLIP_STD, device=device).view(3, 1, 1)
-        self.parts: dict[str, float] = {}
+    name = 'matcher'
+    figures = MatcherSettings.figures
+    hidden = ('.blocks.', '.layer.')
+    model: MatcherTrainee
 
-    def normalised(self, patches: np.ndarray) -> Tensor:
-        """(B, K, p * p * 3) uint8 to normalised (B, K, 3, p, p), its colours changed a little."""
-        side = self.config.patch
-        x = torch.from_numpy(patches).to(self.device).view(*patches.shape[:2], side, side, 3)
-        x = x.permute(0, 1, 4, 2, 3).float() / 255
-        gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, 1, device=self.device)
-        gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 3, 1, 1, device=self.device))
-        return ((x * gain).clamp(0, 1) - self._mean) / self._std
+    def __init__(self, model: MatcherTrainee, tokenizer: WordPiece, pictures: Pictures, job: Job
+                 ) -> None:
+        """pictures: of the training scenes."""
+        self.model, self.tokenizer, self.job = model, tokenizer, job
+        self.settings: MatcherSettings = job.settings
+        self.config = model.albef.config
+        self.source = MatcherSource(pictures, tokenizer, self.settings)
 
-    def loss(self, fraction: float) -> Tensor:
-        """Draw a batch and return its loss."""
-        scenes, kept = SCENES, KEPT
-        places = self.config.grid**2
-        if fraction > ALL_PATCHES_FROM and self.batches.rng.random() < ALL_PATCHES_ODDS:
-            scenes, kept = max(1, SCENES // 2), places
-        batch = self.batches.draw(scenes, STATEMENTS, min(kept, places))
-        losses = self.losses(batch, with_map=fraction > MAP_FROM)
-        for name, value in losses.items():
-            self.parts[name] = 0.95 * self.parts.get(name, value.item()) + 0.05 * value.item()
-        return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what the batches are drawn from."""
+        return self.job.identity()
+
+    def loss(self, batch: Batch, fraction: float) -> Loss:
+        """Return the weighted sum of the losses, and each."""
+        losses = self.losses(batch, fraction > self.settings.map_from)
+        return torch.stack([WEIGHTS[k] * v for k, v in losses.items()]).sum(), losses
 
     def losses(self, batch: Batch, with_map: bool = True) -> dict[str, Tensor]:
         """Return the losses of a batch by name, see WEIGHTS."""
-        def put(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(array).to(self.device)
-
-        bias = F.pad(put(batch.weight).log(), (1, 0))
-        image = self.trainee.tower(self.normalised(batch.patches), put(batch.index), bias)
-        logits, maps = self.trainee.match(image, put(batch.ids), put(batch.valid), bias)
-        target = put(batch.match)
+        model, ids = self.model, batch['ids']
+        bias = F.pad(batch['weight'].log(), (1, 0))
+        pixels = model.normalised(batch['patches'])
+        image = model.tower(pixels, batch['index'], bias)
+        logits, maps = model.match(image, ids, batch['valid'], bias)
         layer = grad_cam_layer(self.config) - self.config.fusion_layer
-        shape = (*batch.ids.shape, -1)
-        early, late = (maps[i].mean(1).view(shape)[..., 1:] for i in (0, layer))
-        known, meant = put(batch.known), put(batch.meant)
-        losses = {'match': F.cross_entropy(logits.flatten(0, 1), target.flatten()),
+        early, late = (maps[i].mean(1).view(*ids.shape, -1)[..., 1:] for i in (0, layer))
+        losses = {'match': F.cross_entropy(logits.flatten(0, 1), batch['match'].flatten()),
                   'names': self._name_loss(image[:, 1:], batch),
-                  'known': _falls_on(early, known), 'meant': _falls_on(late, meant)}
+                  'known': _falls_on(early, batch['known']),
+                  'meant': _falls_on(late, batch['meant'])}
         if with_map:
             gradient, = torch.autograd.grad(
-                (logits[..., 1] * target).sum(), maps[layer], create_graph=True)
-            grouped = (*maps[layer].shape[:2], *batch.ids.shape[1:], -1)
+                (logits[..., 1] * batch['match']).sum(), maps[layer], create_graph=True)
+            grouped = (*maps[layer].shape[:2], *ids.shape[1:], -1)
             cam = first_map(maps[layer].view(grouped)[..., 1:], gradient.view(grouped)[..., 1:],
-                            put(batch.words), put(batch.primary))
+                            batch['words'], batch['primary'])
             where = cam / (cam.sum(-1, keepdim=True) + 1e-8)
-            losses['map'] = _falls_on(where, meant[:, :, 0])
+            losses['map'] = _falls_on(where, batch['meant'][:, :, 0])
         return losses
 
     def _name_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
-        scores = self.trainee.names(tokens).flatten(0, 1)
+        scores = self.model.names(tokens).flatten(0, 1)
         parts = scores.split([len(KINDS) + 1, len(COLOURS), 2], dim=1)
         total = scores.new_zeros(())
-        for score, names, weight in zip(parts, (batch.kind, batch.colour, batch.size),
-                                        (1.0, 0.5, 0.25), strict=True):
-            truth = torch.from_numpy(names).to(self.device).flatten()
-            balance = torch.ones(score.shape[1], device=self.device)
-            if score.shape[1] == len(KINDS) + 1:
-                balance[0] = 0.2
-            if bool((truth != IGNORE).any()):
-                total = total + weight * F.cross_entropy(score, truth, balance,
-                                                         ignore_index=IGNORE)
+        for score, name, weight in zip(parts, ('kind', 'colour', 'size'), (1.0, 0.5, 0.25),
+                                       strict=True):
+            truth = batch[name].flatten()
+            balance = torch.ones_like(score[0])
+            if name == 'kind':
+                balance[0] = TABLE_WEIGHT
+            # Without asking whether there is a clear patch at all, which would wait for a GPU.
+            counted = (balance[truth.clamp(min=0)] * (truth != IGNORE)).sum().clamp(min=1e-6)
+            total = total + weight / counted * F.cross_entropy(
+                score, truth, balance, ignore_index=IGNORE, reduction='sum')
         return total
 
+    def validate(self) -> Mapping[str, float]:
+        """Return how statements about validation scenes are told, and where maps peak."""
+        return report_on(self.model.albef, self.tokenizer, self.job.val,
+                         self.settings.validation_scenes)
 
-def train_matcher(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
-                  out: Any) -> None:
-    """Train within the budget and write tabletop_matcher.safetensors and .json."""
-    torch.manual_seed(args.seed + 2)
-    device = pick_device(args.device)
+
+def train_matcher(job: Job) -> Outcome:
+    """Train by the job's settings and write tabletop_matcher.safetensors and .json."""
     config = tabletop_matcher_config()
-    model = MatcherTrainee(config).to(device)
-    source = start_from_clip(model.albef, [out, args.work / 'weights', SHIPPED])
-    print(f'the image tower starts from {source or "nothing"}')
-    tokenizer = WordPiece(config['vocabulary'])
-    sizes = model.albef.config
-    pictures = Pictures(train_store, sizes.image_size, sizes.patch)
-    trainer = MatcherTrainer(model, Batches(pictures, tokenizer, np.random.default_rng(args.seed)),
-                             device)
-    optimiser = MuonAdamW(model, ('.blocks.', '.layer.'), BASE_RATE, weight_decay=0.05)
-
-    def validate() -> dict[str, float]:
-        parts = {f'loss_{k}': round(v, 3) for k, v in trainer.parts.items()}
-        return parts | report_on(model.albef, tokenizer, val_store, VALIDATION_SCENES)
-
-    history = train('matcher', model, optimiser, Budget(args.minutes), args.work / 'matcher.ckpt',
-                    trainer.loss, validate, base_rate=BASE_RATE)
-    last = history[-1] if history else {}
-    write_network(out, 'tabletop_matcher', model.albef.state_dict(), config, last)
+    model = MatcherTrainee(config)
+    source = start_from_clip(model.albef, [job.out, SHIPPED])
+    print(f'matcher: the image tower starts from {source or "nothing"}', file=sys.stderr)
+    tokenizer, sizes = WordPiece(config['vocabulary']), model.albef.config
+    with job.runtime.main_first():
+        pictures = Pictures(job.train, sizes.image_size, sizes.patch, job.work)
+    task = MatcherTask(model, tokenizer, pictures, job)
+    outcome = fit(task, job.settings, job.work, job.runtime)
+    if job.runtime.is_main:
+        write_network(job.out, 'tabletop_matcher', model.albef.state_dict(), config,
+                      outcome.record())
+    return outcome

@@ -1,7 +1,8 @@
 """Scenes and batches for the small matcher: patches of pictures, statements, where things are."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,11 +12,14 @@ from ris_ros.models.matcher import PROMPT
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.simulation.truth import SceneTruth
-from ris_ros.training.tabletop.shards import SceneStore
+from ris_ros.training.engine.arrays import for_each, made_once
+from ris_ros.training.tabletop.settings import MatcherSettings
+from ris_ros.training.tabletop.shards import SceneStore, scene_digest
 from ris_ros.training.tabletop.statements import CONTENT, FOREIGN, Speaker, Statement
 
 IGNORE = -100
 PROMPT_TOKENS = 1 + len(PROMPT.split())
+SAID = ('ids', 'valid', 'match', 'known', 'meant', 'words', 'primary')
 
 
 class Pictures:
@@ -23,80 +27,84 @@ class Pictures:
     All scenes of a store at the matcher's size, cut into patches, and what stands where.
 
     patches: (S, P, p * p * 3) uint8, pixels of a patch row by row.  cover: (S, M, P) uint8,
-    the part of a patch that instance i + 1 takes, 255 the whole.
+    the part of a patch that instance i + 1 takes, 255 the whole.  Both are on disk, shared by
+    the processes that draw.
     """
 
-    def __init__(self, store: SceneStore, size: int, patch: int) -> None:
-        """Shrink every scene once, bicubically as `Matcher.pixels` does."""
-        from tqdm import tqdm
-        self.store, self.size, self.patch, self.grid = store, size, patch, size // patch
-        n, places = len(store), self.grid**2
-        self.patches = np.empty((n, places, patch * patch * 3), np.uint8)
+    def __init__(self, store: SceneStore, size: int, patch: int, cache: Path) -> None:
+        """cache: folder for the arrays, made once."""
+        self.size, self.patch, self.grid = size, patch, size // patch
         self.truths: list[SceneTruth] = store.truths
+        arrays = made_once(
+            cache / f'matcher_pictures_{scene_digest(store)}_{size}_{patch}',
+            {'scenes': len(store), 'size': size, 'patch': patch},
+            lambda create: self._shrink(store, create), ('patches', 'cover'))
+        self.patches, self.cover = arrays['patches'], arrays['cover']
+
+    def _shrink(self, store: SceneStore, create: dict[str, Callable[..., np.ndarray]]) -> None:
+        """Shrink every scene, bicubically as `Matcher.pixels` does."""
+        n, places = len(store), self.grid**2
         most = max((len(truth) for truth in self.truths), default=0)
-        self.cover = np.zeros((n, most, places), np.uint8)
-        for s in tqdm(range(n), desc='shrinking', unit='scene'):
+        patches = create['patches']((n, places, self.patch**2 * 3), np.uint8)
+        cover = create['cover']((n, most, places), np.uint8)
+
+        def one(s: int) -> None:
             small = np.array(Image.fromarray(np.ascontiguousarray(store.color(s))).resize(
-                (size, size), Image.Resampling.BICUBIC))
-            self.patches[s] = self._cut(small)
-            instances = np.ascontiguousarray(store.instances(s))
-            instances = instances[::2, ::2]       # enough for parts of patches, and quicker
+                (self.size, self.size), Image.Resampling.BICUBIC))
+            patches[s] = self._cut(small)
+            # Every second pixel is enough for parts of patches, and quicker.
+            instances = np.ascontiguousarray(store.instances(s))[::2, ::2]
             for i in range(len(self.truths[s])):
                 mask = (instances == i + 1).astype(np.uint8) * 255
-                self.cover[s, i] = cv2.resize(mask, (self.grid, self.grid),
-                                              interpolation=cv2.INTER_AREA).ravel()
+                cover[s, i] = cv2.resize(mask, (self.grid, self.grid),
+                                         interpolation=cv2.INTER_AREA).ravel()
+
+        for_each(one, n, 'shrinking')
 
     def _cut(self, image: np.ndarray) -> np.ndarray:
         cut = image.reshape(self.grid, self.patch, self.grid, self.patch, 3).swapaxes(1, 2)
         return cut.reshape(self.grid**2, -1)
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """
-    B pictures with C statements of at most T tokens each, K patches kept of every picture.
-
-    patches (B, K, p * p * 3) uint8, index (B, K) their places, weight (B, K) how many patches
-    each stands for.  ids, valid (B, C, T).  match (B, C) 0 or 1.  known, meant (B, C, T, K)
-    float32: per token the distribution over patches of what its phrase fits by itself and, for
-    the first phrase's tokens and [CLS], of the objects meant; all zero where there is none.
-    words, primary (B, C, T) bool: tokens that IteRPrimE's rules weigh.  kind, colour, size
-    (B, K): names of what a patch shows, kind 0 for the table; IGNORE where that is not clear.
-    """
-
-    patches: np.ndarray
-    index: np.ndarray
-    weight: np.ndarray
-    ids: np.ndarray
-    valid: np.ndarray
-    match: np.ndarray
-    known: np.ndarray
-    meant: np.ndarray
-    words: np.ndarray
-    primary: np.ndarray
-    kind: np.ndarray
-    colour: np.ndarray
-    size: np.ndarray
-
-
-class Batches:
+class MatcherSource:
     """Draws batches; half of the pictures are mirrored, words and truth with them."""
 
-    def __init__(self, pictures: Pictures, tokenizer: WordPiece, rng: np.random.Generator) -> None:
+    def __init__(self, pictures: Pictures, tokenizer: WordPiece, settings: MatcherSettings
+                 ) -> None:
         """Keep the parts and the names of all objects as numbers."""
-        self.pictures, self.tokenizer, self.rng = pictures, tokenizer, rng
+        self.pictures, self.tokenizer, self.settings = pictures, tokenizer, settings
         kinds, colours = list(KINDS), list(COLOURS)
         self.names = [np.array([[kinds.index(kind) + 1, colours.index(colour),
                                  int(size == 'large')] for kind, colour, size in
                                 zip(t.kinds, t.colours, t.sizes, strict=True)]
                                ).reshape(-1, 3) for t in pictures.truths]
 
-    def draw(self, scenes: int, statements: int, kept: int) -> Batch:
-        """Return a batch of `scenes` pictures drawn at random."""
-        rng, pictures = self.rng, self.pictures
+    def draw(self, rng: np.random.Generator, index: int, fraction: float
+             ) -> dict[str, np.ndarray]:
+        """Return a batch, see `batch`; some of the late ones keep every patch."""
+        s, places = self.settings, self.pictures.grid**2
+        scenes, kept = s.scenes, s.kept
+        if fraction > s.all_patches_from and rng.random() < s.all_patches_odds:
+            scenes, kept = max(1, s.scenes // 2), places
+        return self.batch(rng, scenes, s.statements, min(kept, places))
+
+    def batch(self, rng: np.random.Generator, scenes: int, statements: int, kept: int
+              ) -> dict[str, np.ndarray]:
+        """
+        Return B pictures with C statements of at most T tokens each, K patches kept of each.
+
+        patches (B, K, p * p * 3) uint8, index (B, K) their places, weight (B, K) how many
+        patches each stands for.  ids, valid (B, C, T).  match (B, C) 0 or 1.  known, meant
+        (B, C, T, K) float32: per token the distribution over patches of what its phrase fits
+        by itself and, for the first phrase's tokens and [CLS], of the objects meant; all zero
+        where there is none.  words, primary (B, C, T) bool: tokens that IteRPrimE's rules
+        weigh.  kind, colour, size (B, K): names of what a patch shows, kind 0 for the table;
+        IGNORE where that is not clear.
+        """
+        pictures = self.pictures
         picks = rng.integers(len(pictures.truths), size=scenes)
         mirror = rng.random(scenes) < 0.5
-        index, weight = self._keep(pictures.cover[picks].max(1) > 0, kept)
+        index, weight = self._keep(rng, pictures.cover[picks].max(1) > 0, kept)
         patches = pictures.patches[picks[:, None], index]
         side = pictures.patch
         cut = patches.reshape(scenes, kept, side, side, 3)
@@ -109,10 +117,13 @@ class Batches:
             truth = pictures.truths[scene]
             speaker = Speaker(truth.mirrored() if mirror[b] else truth, rng)
             said.append([speaker.draw() for _ in range(statements)])
-        names = [self.names[scene] for scene in picks]
-        return Batch(patches, index, weight, *self._said(said, cover), *_shown(names, cover))
+        shown = _shown([self.names[scene] for scene in picks], cover)
+        return {'patches': patches, 'index': index, 'weight': weight,
+                **dict(zip(SAID, self._said(said, cover), strict=True)),
+                **dict(zip(('kind', 'colour', 'size'), shown, strict=True))}
 
-    def _keep(self, wanted: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    def _keep(self, rng: np.random.Generator, wanted: np.ndarray, kept: int
+              ) -> tuple[np.ndarray, np.ndarray]:
         """
         Choose patches, those with objects first; return places and weights (B, kept).
 
@@ -121,7 +132,7 @@ class Batches:
         b, places = wanted.shape
         if kept >= places:
             return np.tile(np.arange(places), (b, 1)), np.ones((b, places), np.float32)
-        order = self.rng.random((b, places)) + 2 * wanted
+        order = rng.random((b, places)) + 2 * wanted
         index = np.argpartition(-order, kept, axis=1)[:, :kept]
         mine = np.take_along_axis(wanted, index, 1)
         free = (~wanted).sum(1, keepdims=True) / np.maximum((~mine).sum(1, keepdims=True), 1)

@@ -15,8 +15,6 @@ from torch import Tensor
 from ris_ros.models.albef import Albef
 from ris_ros.models.clip import CLIP_MEAN, CLIP_STD
 
-SHIPPED = Path(__file__).parents[1] / 'data' / 'weights'
-
 
 def sines_and_cosines(grid: int, width: int) -> Tensor:
     """Return (grid * grid, width) positions: half for rows, half for columns, amplitude 0.5."""

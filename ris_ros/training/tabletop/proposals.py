@@ -8,6 +8,7 @@ number of scenes and kept in one file, named after the SAM and the settings that
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,9 @@ from ris_ros.files import atomic_path, sha256_of
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import SamProposer
 from ris_ros.profiles import Networks, get_profile
+from ris_ros.training.engine.arrays import Mapped, made_once
 from ris_ros.training.tabletop.shards import SceneStore
-from ris_ros.types import View
+from ris_ros.types import View, WeightsError
 
 GOOD, BAD = 0.75, 0.60    # IoU with the best object: from here on, below
 FREE = 0.05               # part of the mask on one object, at most
@@ -31,13 +33,15 @@ class KnownProposals:
     """
     Proposals of several scenes with what the simulator knows of each.
 
-    packed (N, S * S / 8) uint8, bits of the masks; scene (N,) int; instance (N,) int, the object
-    with the largest IoU; iou (N,) float, that IoU; of (N,) float, the largest part of the mask
-    that lies on one object.
+    made_by: names the SAM, the settings and the scenes.  packed (N, S * S / 8) uint8, bits of
+    the masks, on disk and shared by the processes that draw; scene (N,) int; instance (N,)
+    int, the object with the largest IoU; iou (N,) float, that IoU; of (N,) float, the largest
+    part of the mask that lies on one object.
     """
 
     size: int
-    packed: np.ndarray
+    made_by: str
+    packed: Mapped
     scene: np.ndarray
     instance: np.ndarray
     iou: np.ndarray
@@ -79,14 +83,22 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
     seeds = [truth.seed for truth in store.truths[:scenes]]
     sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings} {seeds}'
     made_by = hashlib.sha256(sources.encode()).hexdigest()[:12]
-    path = cache / f'proposals_{made_by}_{seeds[0]}_{scenes}_{size}.npz'
+    name = f'proposals_{made_by}_{seeds[0]}_{scenes}_{size}'
+    path = cache / f'{name}.npz'
     if not path.exists():
         found = _propose(networks.proposer(settings), store, min(scenes, len(store)), size)
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **found)
     with np.load(path) as data:
-        return KnownProposals(size, **{f.name: data[f.name] for f in fields(KnownProposals)
-                                       if f.name != 'size'})
+        packed = made_once(cache / name, {'made_by': made_by},
+                           lambda create: _unpack(data, create), ('packed',))['packed']
+        return KnownProposals(size, made_by, packed, *(data[k] for k in
+                                                       ('scene', 'instance', 'iou', 'of')))
+
+
+def _unpack(data: Mapping[str, np.ndarray], create: dict[str, Callable[..., np.ndarray]]) -> None:
+    packed = data['packed']
+    create['packed'](packed.shape, packed.dtype)[:] = packed
 
 
 def _propose(proposer: SamProposer, store: SceneStore, scenes: int, size: int
@@ -112,5 +124,8 @@ def _propose(proposer: SamProposer, store: SceneStore, scenes: int, size: int
                 instance.append(visible[int(overlap[row].argmax())])
                 iou.append(overlap[row].max())
                 of.append(both[row].max() / area[row, 0])
+    if not packed:
+        raise WeightsError('the small SAM proposes nothing on these scenes; train it longer, or '
+                           'leave it out of --out so that the shipped one is used')
     return {'packed': np.stack(packed), 'scene': np.array(scene), 'instance': np.array(instance),
             'iou': np.array(iou, np.float32), 'of': np.array(of, np.float32)}

@@ -10,24 +10,31 @@ decoder can.  That head is not kept.
 """
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from ris_ros.models.sam import SamConfig, SamDecoderConfig, SamEncoderConfig, build_sam
+from ris_ros.models.sam import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    SamConfig,
+    SamDecoderConfig,
+    SamEncoderConfig,
+    build_sam,
+)
 from ris_ros.models.sam_decoder import PointDecoder
 from ris_ros.models.sam_encoder import encode
-from ris_ros.training.engine.loop import Budget, mixed_precision, pick_device, train
-from ris_ros.training.engine.muon import MuonAdamW
+from ris_ros.training.engine.draws import as_tensors, to_device
+from ris_ros.training.engine.fit import Outcome, fit
 from ris_ros.training.engine.package import load_network, write_network
-from ris_ros.training.tabletop.shards import SceneStore
+from ris_ros.training.engine.task import Batch, Loss, Task
+from ris_ros.training.tabletop.job import Job
+from ris_ros.training.tabletop.sam_draws import SamSource
+from ris_ros.training.tabletop.settings import SamSettings
 
 TABLETOP_SAM = SamConfig(
     image_size=256, patch_size=8,
@@ -36,91 +43,6 @@ TABLETOP_SAM = SamConfig(
     prompt_dim=96, mask_in_chans=8,
     decoder=SamDecoderConfig(depth=2, num_heads=4, mlp_dim=256, iou_head_depth=2,
                              iou_head_hidden_dim=96))
-IMAGES_PER_STEP, PROMPTS_PER_IMAGE = 4, 6
-
-
-@dataclass(frozen=True, eq=False)
-class SamSample:
-    """image (S, S, 3) uint8, padded; points (P, 2) x, y in it; targets (P, 4G, 4G) float32."""
-
-    image: np.ndarray
-    points: np.ndarray
-    targets: np.ndarray
-    dense: np.ndarray     # (3, G, G): foreground, x and y offset to the centre in image sides
-
-
-class SamSampler:
-    """Draws training samples from rendered scenes."""
-
-    def __init__(self, store: SceneStore, config: SamConfig, rng: np.random.Generator) -> None:
-        """Keep the scenes, the network's geometry and the random numbers."""
-        self.store, self.rng = store, rng
-        self.size = config.image_size
-        self.grid = config.image_size // config.patch_size
-        self.usable = [s for s, things in enumerate(store.by_scene) if things]
-
-    def draw(self) -> SamSample:
-        """Return one scene with PROMPTS_PER_IMAGE prompts, one of them often on the background."""
-        rng = self.rng
-        scene = int(rng.choice(self.usable))
-        color = np.asarray(self.store.color(scene))
-        instances = np.asarray(self.store.instances(scene))
-        if rng.random() < 0.5:
-            color, instances = color[:, ::-1], instances[:, ::-1]
-        visible = [t.instance for t in self.store.by_scene[scene]]
-        chosen = [int(i) for i in rng.permutation(visible)[:PROMPTS_PER_IMAGE]]
-        if rng.random() < 0.35:
-            chosen[-1] = 0
-        while len(chosen) < PROMPTS_PER_IMAGE:
-            chosen.append(int(rng.choice(visible)))
-        scale = self.size / max(instances.shape)
-        points, targets = [], []
-        for instance in chosen:
-            mask = instances == instance
-            flat = np.flatnonzero(mask)
-            row, column = divmod(int(flat[rng.integers(len(flat))]), mask.shape[1])
-            points.append(((column + 0.5) * scale, (row + 0.5) * scale))
-            targets.append(self._cover(mask, 4 * self.grid))
-        return SamSample(self._image(color), np.array(points, np.float32), np.stack(targets),
-                         self._dense(instances, visible))
-
-    def _cover(self, mask: np.ndarray, cells: int) -> np.ndarray:
-        """Return the covered part of each cell of a cells x cells grid over the padded square."""
-        height, width = mask.shape
-        k = cells / max(height, width)
-        small = cv2.resize(mask.astype(np.float32), (round(width * k), round(height * k)),
-                           interpolation=cv2.INTER_AREA)
-        out = np.zeros((cells, cells), np.float32)
-        out[:small.shape[0], :small.shape[1]] = small
-        return out
-
-    def _image(self, color: np.ndarray) -> np.ndarray:
-        height, width = color.shape[:2]
-        k = self.size / max(height, width)
-        small = cv2.resize(np.ascontiguousarray(color), (round(width * k), round(height * k)),
-                           interpolation=cv2.INTER_AREA).astype(np.float32)
-        gain = self.rng.uniform(0.75, 1.2) * self.rng.uniform(0.92, 1.08, 3)
-        noisy = small * gain + self.rng.normal(0, self.rng.uniform(0, 5), small.shape)
-        out = np.zeros((self.size, self.size, 3), np.float32)
-        out[:small.shape[0], :small.shape[1]] = (
-            np.clip(noisy, 0, 255) - np.array([123.675, 116.28, 103.53])) / np.array(
-                [58.395, 57.12, 57.375])
-        return out
-
-    def _dense(self, instances: np.ndarray, visible: list[int]) -> np.ndarray:
-        g, side = self.grid, max(instances.shape)
-        centres = ((np.arange(g) + 0.5) * side / g).astype(int)
-        rows, columns = centres[centres < instances.shape[0]], centres
-        coarse = np.zeros((g, g), np.int64)
-        coarse[:len(rows)] = instances[rows][:, np.clip(columns, 0, instances.shape[1] - 1)]
-        dense = np.zeros((3, g, g), np.float32)
-        for instance in visible:
-            at = coarse == instance
-            ys, xs = np.nonzero(instances == instance)
-            dense[0][at] = 1
-            dense[1][at] = (xs.mean() - centres[None, :].repeat(g, 0)[at]) / side
-            dense[2][at] = (ys.mean() - centres[:, None].repeat(g, 1)[at]) / side
-        return dense
 
 
 class SamTrainee(nn.Module):
@@ -135,14 +57,37 @@ class SamTrainee(nn.Module):
         self.sam = build_sam(config)
         self.dense_head = nn.Conv2d(config.prompt_dim, 3, 1)
 
-    def masks_of(self, embedding: torch.Tensor, points: torch.Tensor
-                 ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (P, 3, 4G, 4G) mask logits and (P, 3) predicted IoU for P points of one image."""
-        return PointDecoder(self.sam, embedding[None])(points)
+    def masks_of(self, embeddings: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Return mask logits (B * P, 3, 4G, 4G) and predicted IoU (B * P, 3).
+
+        embeddings: (B, C, G, G).  points: (B, P, 2), of which each picture has its own.
+        """
+        each = embeddings.repeat_interleave(points.shape[1], dim=0)
+        return PointDecoder(self.sam, each)(points.flatten(0, 1))
 
 
-def mask_loss(logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.Tensor
-              ) -> torch.Tensor:
+def normalised(image: Tensor, extent: Tensor, changed: bool) -> Tensor:
+    """
+    Return (B, 3, S, S) float32 of SAM's statistics, the padding zero.
+
+    image: (B, S, S, 3) uint8.  extent: (B, 2).  changed: with another brightness, tint and
+    noise for every picture.
+    """
+    b, size, device = len(image), image.shape[1], image.device
+    x = image.float()
+    if changed:
+        gain = torch.empty(b, 1, 1, 1, device=device).uniform_(0.75, 1.2)
+        gain = gain * torch.empty(b, 1, 1, 3, device=device).uniform_(0.92, 1.08)
+        noise = torch.empty(b, 1, 1, 1, device=device).uniform_(0, 5) * torch.randn_like(x)
+        x = (x * gain + noise).clamp(0, 255)
+    x = (x - x.new_tensor(PIXEL_MEAN)) / x.new_tensor(PIXEL_STD)
+    place = torch.arange(size, device=device)
+    inside = (place < extent[:, :1])[:, :, None] & (place < extent[:, 1:])[:, None]
+    return (x * inside[..., None]).permute(0, 3, 1, 2).contiguous()
+
+
+def mask_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor) -> Tensor:
     """
     Return the SAM loss of P prompts.
 
@@ -163,61 +108,75 @@ def mask_loss(logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.T
     return best.mean() + F.mse_loss(predicted_iou.float(), iou.float())
 
 
-def batch_loss(model: SamTrainee, samples: list[SamSample], device: torch.device) -> torch.Tensor:
-    """Return the loss of one step over a list of images."""
-    images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).to(device)
-    dense = torch.from_numpy(np.stack([s.dense for s in samples])).to(device)
-    with mixed_precision(device):
-        embeddings = encode(model.sam.image_encoder, images.contiguous())
-        guess = model.dense_head(embeddings).float()
-        total = F.binary_cross_entropy_with_logits(guess[:, 0], dense[:, 0])
-        weight = dense[:, :1]
-        offsets = ((guess[:, 1:] - dense[:, 1:]).abs() * weight).sum()
-        total = total + 5 * offsets / weight.sum().clamp(min=1)
-        for embedding, sample in zip(embeddings, samples, strict=True):
-            logits, iou = model.masks_of(embedding, torch.from_numpy(sample.points).to(device))
-            total = total + mask_loss(logits, iou, torch.from_numpy(sample.targets).to(device)
-                                      ) / len(samples)
-    return total
+def batch_loss(model: SamTrainee, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of a batch of `SamSource` and its parts."""
+    pixels = normalised(batch['image'], batch['extent'], True)
+    embeddings = encode(model.sam.image_encoder, pixels)
+    guess, dense = model.dense_head(embeddings).float(), batch['dense']
+    objects = F.binary_cross_entropy_with_logits(guess[:, 0], dense[:, 0])
+    weight = dense[:, :1]
+    offsets = 5 * ((guess[:, 1:] - dense[:, 1:]).abs() * weight).sum() / weight.sum().clamp(min=1)
+    logits, iou = model.masks_of(embeddings, batch['points'])
+    masks = mask_loss(logits, iou, batch['targets'].flatten(0, 1))
+    return objects + offsets + masks, {'objects': objects, 'offsets': offsets, 'masks': masks}
 
 
-def validate_masks(model: SamTrainee, sampler: SamSampler, images: int, device: torch.device
-                   ) -> dict[str, float]:
-    """Return mean IoU on the mask grid: of the mask the network prefers, and of its best."""
+def validate_masks(model: SamTrainee, source: SamSource, images: int) -> dict[str, float]:
+    """
+    Return mean IoU on the mask grid: of the mask the network prefers, and of its best.
+
+    The same `images` pictures at every call, their colours as they are.
+    """
+    rng, device = np.random.default_rng(1), model.dense_head.weight.device
     preferred, best = [], []
     for _ in range(images):
-        sample = sampler.draw()
-        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous().to(device)
-        embedding = encode(model.sam.image_encoder, image)[0]
-        logits, iou = model.masks_of(embedding, torch.from_numpy(sample.points).to(device))
-        hard = logits > 0
-        truth = torch.from_numpy(sample.targets)[:, None].to(device) > 0.5
+        batch = to_device(as_tensors(source.draw(rng, 0, 1.0)), device)
+        embeddings = encode(model.sam.image_encoder,
+                            normalised(batch['image'], batch['extent'], False))
+        logits, iou = model.masks_of(embeddings, batch['points'])
+        hard, truth = logits > 0, batch['targets'].flatten(0, 1)[:, None] > 0.5
         real = (hard & truth).sum((2, 3)) / (hard | truth).sum((2, 3)).clamp(min=1)
-        preferred.append(real.gather(1, iou.argmax(1, keepdim=True)).mean().item())
-        best.append(real.max(1).values.mean().item())
-    return {'iou': round(float(np.mean(preferred)), 4), 'best_iou': round(float(np.mean(best)), 4)}
+        preferred.append(real.gather(1, iou.argmax(1, keepdim=True)).mean())
+        best.append(real.max(1).values.mean())
+    return {'iou': round(float(torch.stack(preferred).mean()), 4),
+            'best_iou': round(float(torch.stack(best).mean()), 4)}
 
 
-def train_sam(args: argparse.Namespace, train_store: SceneStore, val_store: SceneStore,
-              out: Path) -> None:
-    """Train within the budget and write tabletop_sam.safetensors and .json."""
-    torch.manual_seed(args.seed)
-    device = pick_device(args.device)
+class SamTask(Task):
+    """The small SAM in training."""
+
+    name = 'sam'
+    figures = SamSettings.figures
+    hidden = ('.blocks.', '.transformer.')
+    model: SamTrainee
+
+    def __init__(self, model: SamTrainee, config: SamConfig, job: Job) -> None:
+        """config: of the model.  job: scenes and SamSettings."""
+        settings: SamSettings = job.settings
+        self.model, self.settings, self.job = model, settings, job
+        self.source = SamSource(job.train, config, settings.images, settings.prompts)
+        self.fixed = SamSource(job.val, config, 1, settings.prompts)
+
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what the batches are drawn from."""
+        return self.job.identity()
+
+    def loss(self, batch: Batch, fraction: float) -> Loss:
+        """Return the mean loss over pictures and prompts, and its parts."""
+        return batch_loss(self.model, batch)
+
+    def validate(self) -> Mapping[str, float]:
+        """Return IoU on validation scenes."""
+        return validate_masks(self.model, self.fixed, self.settings.validation_images)
+
+
+def train_sam(job: Job) -> Outcome:
+    """Train by the job's settings and write tabletop_sam.safetensors and .json."""
     model = SamTrainee(TABLETOP_SAM)
-    if args.init:
-        load_network(args.init, 'tabletop_sam', model.sam)
-    model.to(device)
-    optimiser = MuonAdamW(model, ('.blocks.', '.transformer.'), 1e-3, weight_decay=0.02)
-    sampler = SamSampler(train_store, TABLETOP_SAM, np.random.default_rng(args.seed))
-
-    def loss_of(_: float) -> torch.Tensor:
-        return batch_loss(model, [sampler.draw() for _ in range(IMAGES_PER_STEP)], device)
-
-    def validate() -> dict[str, float]:
-        fixed = SamSampler(val_store, TABLETOP_SAM, np.random.default_rng(1))
-        return validate_masks(model, fixed, 40, device)
-
-    history = train('sam', model, optimiser, Budget(args.minutes), args.work / 'sam.ckpt', loss_of,
-                    validate, base_rate=5e-4 if args.init else 1e-3)
-    write_network(out, 'tabletop_sam', model.sam.state_dict(), TABLETOP_SAM.to_dict(),
-                  history[-1] if history else {})
+    if job.init:
+        load_network(job.init, 'tabletop_sam', model.sam)
+    outcome = fit(SamTask(model, TABLETOP_SAM, job), job.settings, job.work, job.runtime)
+    if job.runtime.is_main:
+        write_network(job.out, 'tabletop_sam', model.sam.state_dict(), TABLETOP_SAM.to_dict(),
+                      outcome.record())
+    return outcome

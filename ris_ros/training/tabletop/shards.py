@@ -8,6 +8,7 @@ temporary name and renamed when whole, so that a killed run leaves nothing half-
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import sys
@@ -20,6 +21,7 @@ import numpy as np
 
 from ris_ros.files import atomic_folder, remove_stale, write_json
 from ris_ros.simulation.truth import SceneTruth
+from ris_ros.training.engine.arrays import Mapped
 from ris_ros.types import BadInputError
 
 SHARD = 100
@@ -115,21 +117,22 @@ class Thing:
 
 class SceneStore:
     """
-    All shards as one list of scenes; pictures stay on disk and are mapped into memory.
+    All shards as one list of scenes; pictures stay on disk and are mapped into memory, also by
+    worker processes, which get the paths.
 
     truths: per scene what is true of it.  things: all objects of min_pixels or more.
     """
 
     def __init__(self, folders: Iterable[Path], min_pixels: int = 300) -> None:
         """Open the shards and index their visible objects.  Raises BadInputError."""
-        self._color: list[np.ndarray] = []
-        self._instances: list[np.ndarray] = []
+        self._color: list[Mapped] = []
+        self._instances: list[Mapped] = []
         self._places: list[tuple[int, int]] = []
         self.truths: list[SceneTruth] = []
         for k, folder in enumerate(folders):
             truths = read_truths(folder)
-            self._color.append(np.load(folder / 'color.npy', mmap_mode='r'))
-            self._instances.append(np.load(folder / 'instances.npy', mmap_mode='r'))
+            self._color.append(Mapped(folder / 'color.npy'))
+            self._instances.append(Mapped(folder / 'instances.npy'))
             self._places += [(k, i) for i in range(len(truths))]
             self.truths += truths
         self.by_scene = [_things(s, truth, min_pixels) for s, truth in enumerate(self.truths)]
@@ -142,12 +145,14 @@ class SceneStore:
     def color(self, scene: int) -> np.ndarray:
         """(480, 640, 3) uint8 RGB."""
         shard, i = self._places[scene]
-        return self._color[shard][i]
+        picture: np.ndarray = self._color[shard][i]
+        return picture
 
     def instances(self, scene: int) -> np.ndarray:
         """(480, 640) uint8: 0 nothing, i = object i."""
         shard, i = self._places[scene]
-        return self._instances[shard][i]
+        picture: np.ndarray = self._instances[shard][i]
+        return picture
 
 
 def _things(scene: int, truth: SceneTruth, min_pixels: int) -> list[Thing]:
@@ -159,3 +164,9 @@ def _things(scene: int, truth: SceneTruth, min_pixels: int) -> list[Thing]:
 def _box(box: np.ndarray) -> tuple[int, int, int, int]:
     x0, y0, x1, y1 = (int(v) for v in box)
     return x0, y0, x1, y1
+
+
+def scene_digest(store: SceneStore) -> str:
+    """Return a short hash of which scenes a store holds, for names of what is made from them."""
+    seeds = repr([truth.seed for truth in store.truths])
+    return hashlib.sha256(seeds.encode()).hexdigest()[:12]

@@ -11,13 +11,16 @@ pytest.importorskip('open_clip')
 if importlib.util.find_spec('mujoco') is None:
     pytest.skip('needs MuJoCo', allow_module_level=True)
 
+from tabletop_jobs import job_of
+
 from ris_ros.models.captioner import load_captioner
 from ris_ros.models.clip import build_clip
 from ris_ros.models.weights import Entry, WeightStore
 from ris_ros.simulation.catalogue import COLOURS, KINDS
-from ris_ros.training.engine import loop
+from ris_ros.training.engine.fit import fit
 from ris_ros.training.tabletop import captioner as tabletop_captioner
 from ris_ros.training.tabletop import captioner_texts as tabletop_told
+from ris_ros.training.tabletop.settings import CaptionerSettings
 from ris_ros.training.tabletop.shards import SceneStore, Thing, render_shards
 from ris_ros.types import WeightsError
 
@@ -72,30 +75,31 @@ def test_the_small_parser_finds_every_thing_of_a_frame():
 
 
 def test_pictures_show_their_own_object(store):
-    shown = tabletop_told.Shown(store, np.random.default_rng(0))
-    pictures, captions = shown.regions(60, 32)
+    shown, rng = tabletop_told.Shown(store), np.random.default_rng(0)
+    pictures, captions = shown.regions(rng, 60, 32)
     assert pictures.shape == (60, 32, 32, 3) and pictures.any((1, 2, 3)).all()
     known = {tabletop_told.named(t.colour, t.kind) for t in store.things} | {'a table'}
     assert set(captions) <= known and 'a table' in captions
-    frames, texts = shown.frames(4, 32)
+    frames, texts = shown.frames(rng, 4, 32)
     assert frames.shape == (4, 32, 32, 3)
     assert all(word in tabletop_told.WORDS for text in texts for word in text.split())
-    parts, told_of = shown.windows(12, 16)
+    parts, told_of = shown.windows(rng, 12, 16)
     assert parts.shape == (12, 16, 16, 3)
     named = [len(tabletop_captioner.things_of(text)) for text in told_of]
     assert min(named) < np.mean([len(tabletop_captioner.things_of(text)) for text in texts])
 
 
-def test_regions_look_as_tas_shows_them(store):
+def test_regions_look_as_tas_shows_them(store, tmp_path):
     """The quick view of training is that of inference, but for rounding of the filters."""
     thing = max(store.things, key=lambda t: t.pixels)
-    shown = tabletop_told.Shown(store, np.random.default_rng(1))
+    shown, rng = tabletop_told.Shown(store), np.random.default_rng(1)
     mask = store.instances(thing.scene) == thing.instance
-    trainer = tabletop_captioner.CaptionTrainer(
-        tabletop_captioner.build_captioner(build_clip(CLIP).state_dict(), CLIP, 64), None, shown,
-        {**CLIP, 'mean': [0, 0, 0], 'std': [1 / 255] * 3}, torch.device('cpu'))
-    quick = tabletop_told.squared(shown.region(store.color(thing.scene), mask), 64)
-    exact = trainer._as_tas(store, [thing])[0].permute(1, 2, 0).numpy()
+    task = tabletop_captioner.CaptionTask(
+        tabletop_captioner.build_captioner(build_clip(CLIP).state_dict(), CLIP, 64), None,
+        {**CLIP, 'mean': [0, 0, 0], 'std': [1 / 255] * 3},
+        job_of(CaptionerSettings, store, tmp_path))
+    quick = tabletop_told.squared(shown.region(rng, store.color(thing.scene), mask), 64)
+    exact = task._as_tas(store, [thing])[0].permute(1, 2, 0).numpy()
     difference = np.abs(quick.astype(float) - exact)
     assert difference.mean() < 3 and np.quantile(difference, 0.9) < 10
 
@@ -115,26 +119,26 @@ def test_the_tower_is_clips(clip, size):
 
 
 def test_a_short_run_leaves_a_folder_that_loads(store, clip, tmp_path, monkeypatch):
-    for name, value in {'SIZE': 64, 'SMALL': 32, 'SMALL_STEP': {'regions': 4, 'windows': 2},
-                        'FULL_STEP': {'regions': 2, 'frames': 2}}.items():
-        monkeypatch.setattr(tabletop_captioner, name, value)
+    monkeypatch.setattr(tabletop_captioner, 'SIZE', 64)
+    monkeypatch.setattr(tabletop_captioner, 'SMALL', 32)
     model = tabletop_captioner.build_captioner(clip.state_dict(), CLIP, 64)
     tokenizer = tabletop_captioner.tokenizer_of(tmp_path / 'words')
-    shown = tabletop_told.Shown(store, np.random.default_rng(0))
-    trainer = tabletop_captioner.CaptionTrainer(model, tokenizer, shown, CLIP,
-                                                torch.device('cpu'))
-    assert tokenizer(['an orange can and a red mug on a table'])['input_ids'] == \
-        trainer.tokens(['an orange can and a red mug on a table']).tolist()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    job = job_of(CaptionerSettings, store, tmp_path, small_regions=4, small_windows=2,
+                 full_regions=2, full_frames=2, validation_regions=4, validation_frames=2,
+                 steps=4, full_early=0.5)
+    task = tabletop_captioner.CaptionTask(model, tokenizer, CLIP, job)
+    text = 'an orange can and a red mug on a table'
+    assert tokenizer([text])['input_ids'] == tabletop_captioner.ids_of([text]).tolist()
+    kinds = [set(task.source.draw(np.random.default_rng(i), i, 0.0)) for i in range(8)]
+    assert {'regions', 'windows'} in kinds and {'regions', 'frames'} in kinds
     before = [p.detach().clone() for p in model.parameters()]
-    history = loop.train('captioner', model, optimiser, loop.Budget(0.02), tmp_path / 'a.ckpt',
-                         trainer.loss, lambda: trainer.validate(store, 4, 2))
-    assert {'region_both', 'frame_recall'} <= set(history[-1])
+    outcome = fit(task, job.settings, tmp_path, job.runtime)
+    assert {'region_both', 'frame_recall'} <= set(outcome.figures)
     assert all((a != b).any() for a, b in zip(before, model.parameters(), strict=True)
                if a.ndim > 1), 'tower and decoder are both trained'
     assert all(p.requires_grad for p in model.parameters())
 
-    folder = tabletop_captioner.write_captioner(tmp_path, model, CLIP, history[-1])
+    folder = tabletop_captioner.write_captioner(tmp_path, model, CLIP, outcome.record())
     entry = Entry('tabletop_captioner', 'caption', 'tabletop_captioner', 'transformers',
                   shipped=True)
     weights = WeightStore(tmp_path, {entry.name: entry})
@@ -170,7 +174,7 @@ def test_the_clip_of_the_run_comes_before_the_shipped_one(tmp_path, clip):
     from ris_ros.training.engine.package import write_network
     if WeightStore().find('tabletop_clip') is not None:
         assert tabletop_captioner.clip_weights(tmp_path)[1]['embed_dim'] == 128
-    write_network(tmp_path / 'weights', 'tabletop_clip', clip.state_dict(), CLIP, {})
+    write_network(tmp_path, 'tabletop_clip', clip.state_dict(), CLIP, {})
     state, config = tabletop_captioner.clip_weights(tmp_path)
     assert config['embed_dim'] == 16 and torch.equal(state['visual.proj'], clip.visual.proj)
 

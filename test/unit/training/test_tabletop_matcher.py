@@ -1,6 +1,7 @@
 """The small matcher's training: statements that are true, batches, losses, the finished files."""
 import argparse
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -9,20 +10,27 @@ torch = pytest.importorskip('torch')
 for library in ('cv2', 'PIL', 'tqdm', 'safetensors'):
     pytest.importorskip(library)
 
+import torch.nn.functional as F
+from tabletop_jobs import job_of
+
 from ris_ros.methods.iterprime import maps
 from ris_ros.models.albef import Albef, AlbefConfig, attention_gradient
 from ris_ros.models.matcher import Matcher
+from ris_ros.models.weights import WeightStore
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.profiles import Networks, get_profile
+from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.simulation.expressions import POSITION_FORMS, RELATION_FORMS
 from ris_ros.simulation.model import look_at_rotation
 from ris_ros.simulation.scene import sample_scene
 from ris_ros.simulation.truth import SceneTruth
+from ris_ros.training.engine.draws import as_tensors, draw
 from ris_ros.training.engine.package import write_network
 from ris_ros.training.tabletop import matcher as tm
-from ris_ros.training.tabletop.matcher_data import IGNORE, Batches, Pictures
+from ris_ros.training.tabletop.matcher_data import IGNORE, MatcherSource, Pictures
 from ris_ros.training.tabletop.matcher_report import plan_of, report_on
 from ris_ros.training.tabletop.matcher_start import start_from_clip
+from ris_ros.training.tabletop.settings import MatcherSettings
 from ris_ros.training.tabletop.statements import (
     FOREIGN,
     Speaker,
@@ -84,15 +92,15 @@ def tokenizer(config):
 
 
 @pytest.fixture(scope='module')
-def pictures(store):
-    return Pictures(store, 80, 16)
+def pictures(store, tmp_path_factory):
+    return Pictures(store, 80, 16, tmp_path_factory.mktemp('pictures'))
 
 
-def trainer_of(config, pictures, tokenizer):
+def task_of(config, pictures, tokenizer, store, work):
     torch.manual_seed(0)
-    trainee = tm.MatcherTrainee(config)
-    return tm.MatcherTrainer(trainee, Batches(pictures, tokenizer, np.random.default_rng(0)),
-                             torch.device('cpu'))
+    job = job_of(MatcherSettings, store, work, scenes=2, statements=4, kept=20,
+                 validation_scenes=2)
+    return tm.MatcherTask(tm.MatcherTrainee(config), tokenizer, pictures, job)
 
 
 def statements(store, number=80):
@@ -158,8 +166,8 @@ def test_every_word_that_is_said_is_known(store, tokenizer):
 
 
 def test_a_batch_says_where_things_are(pictures, tokenizer):
-    batches = Batches(pictures, tokenizer, np.random.default_rng(1))
-    batch = batches.draw(4, 6, 14)
+    source, rng = MatcherSource(pictures, tokenizer, MatcherSettings()), np.random.default_rng(1)
+    batch = argparse.Namespace(**source.batch(rng, 4, 6, 14))
     assert batch.patches.shape == (4, 14, 768) and batch.index.shape == (4, 14)
     assert all(len(set(row)) == 14 for row in batch.index)
     some_table = batch.weight.max(1) > 1
@@ -170,22 +178,33 @@ def test_a_batch_says_where_things_are(pictures, tokenizer):
     assert not sums[batch.match == 0].any() and (batch.meant <= batch.known + 1).all()
     assert batch.primary.sum(-1).max() == 1 and (batch.words & ~batch.valid).sum() == 0
     assert set(np.unique(batch.size)) <= {IGNORE, 0, 1}
-    whole = batches.draw(2, 3, 25)
+    whole = argparse.Namespace(**source.batch(rng, 2, 3, 25))
     assert (whole.weight == 1).all()
     assert (np.sort(whole.index, axis=1) == np.arange(25)).all()
 
 
-def test_training_runs_what_the_matcher_runs(config, pictures, tokenizer):
+def test_some_late_batches_keep_every_patch(pictures, tokenizer):
+    source = MatcherSource(pictures, tokenizer, MatcherSettings(kept=20, all_patches_odds=0.5))
+    shapes = {fraction: {draw(source, 0, i, fraction)['index'].shape for i in range(12)}
+              for fraction in (0.5, 0.9)}
+    assert shapes == {0.5: {(4, 20)}, 0.9: {(4, 20), (2, 25)}}
+    packed = pickle.dumps(source)
+    assert len(packed) < 100_000
+    for name, value in draw(pickle.loads(packed), 0, 3, 0.5).items():
+        assert torch.equal(value, draw(source, 0, 3, 0.5)[name]), name
+
+
+def test_training_runs_what_the_matcher_runs(config, pictures, tokenizer, store, tmp_path):
     """Every patch kept: tower, logits and watched attention are those of inference."""
-    trainer = trainer_of(config, pictures, tokenizer)
-    trainee, albef = trainer.trainee, trainer.trainee.albef
+    task = task_of(config, pictures, tokenizer, store, tmp_path)
+    trainee, albef = task.model, task.model.albef
     pixels = torch.randn(2, 3, 80, 80)
     cut = pixels.view(2, 3, 5, 16, 5, 16).permute(0, 2, 4, 1, 3, 5).reshape(2, 25, 3, 16, 16)
     bias = torch.zeros(2, 26)
     image = trainee.tower(cut, torch.arange(25).expand(2, -1), bias)
     torch.testing.assert_close(image, albef.visual_encoder(pixels), rtol=1e-4, atol=1e-5)
-    batch = trainer.batches.draw(2, 3, 25)
-    ids, valid = torch.from_numpy(batch.ids), torch.from_numpy(batch.valid)
+    batch = as_tensors(task.source.batch(np.random.default_rng(0), 2, 3, 25))
+    ids, valid = batch['ids'], batch['valid']
     logits, weights = trainee.match(image, ids, valid, bias)
     layer = tm.grad_cam_layer(albef.config)
     gradient, = torch.autograd.grad(logits[..., 1].sum(), weights[layer - 1], retain_graph=True)
@@ -251,13 +270,13 @@ def test_the_tower_starts_from_the_clip(tmp_path):
     assert start_from_clip(wide, [tmp_path]) is None
 
 
-def test_steps_lower_every_loss(config, pictures, tokenizer):
-    trainer = trainer_of(config, pictures, tokenizer)
-    optimiser = torch.optim.AdamW(trainer.trainee.parameters(), lr=3e-3)
-    batch = trainer.batches.draw(3, 8, 20)
+def test_steps_lower_every_loss(config, pictures, tokenizer, store, tmp_path):
+    task = task_of(config, pictures, tokenizer, store, tmp_path)
+    optimiser = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    batch = as_tensors(task.source.batch(np.random.default_rng(0), 3, 8, 20))
     history = []
     for _ in range(40):
-        losses = trainer.losses(batch)
+        losses = task.losses(batch)
         optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimiser.step()
@@ -265,18 +284,50 @@ def test_steps_lower_every_loss(config, pictures, tokenizer):
     assert set(history[0]) == set(tm.WEIGHTS)
     for name in history[0]:
         assert history[-1][name] < history[0][name], name
-    assert torch.isfinite(trainer.loss(0.0)) and torch.isfinite(trainer.loss(0.99))
+    early, late = task.loss(batch, 0.0), task.loss(batch, 0.99)
+    assert torch.isfinite(early[0]) and torch.isfinite(late[0])
+    assert set(late[1]) - set(early[1]) == {'map'}
+
+
+def test_losses_leave_out_what_has_no_truth(config, pictures, tokenizer, store, tmp_path):
+    """Rows without a target, and patches that are not clear, count in no mean."""
+    where, wanted = torch.rand(2, 3, 5), torch.rand(2, 3, 5)
+    wanted[0, 1], wanted[1] = 0, 0
+    rows = [(0, 0), (0, 2)]
+    expected = -torch.stack([(wanted[r] * (where[r] + 1e-6).log()).sum() for r in rows]).mean()
+    torch.testing.assert_close(tm._falls_on(where, wanted), expected)
+    assert tm._falls_on(where, torch.zeros_like(wanted)) == 0
+    task = task_of(config, pictures, tokenizer, store, tmp_path)
+    batch = {name: torch.where(torch.rand(2, 20) < 0.5, torch.randint(most, (2, 20)), IGNORE)
+             for name, most in (('kind', 4), ('colour', 3), ('size', 2))}
+    tokens = torch.randn(2, 20, 16)
+    scores = task.model.names(tokens).flatten(0, 1)
+    balance = torch.ones(len(KINDS) + 1)
+    balance[0] = 0.2
+    parts = scores.split([len(KINDS) + 1, len(COLOURS), 2], dim=1)
+    means = [F.cross_entropy(p, batch[n].flatten(), b, ignore_index=IGNORE) for p, n, b in zip(
+        parts, ('kind', 'colour', 'size'), (balance, None, None), strict=True)]
+    torch.testing.assert_close(task._name_loss(tokens, batch),
+                               means[0] + 0.5 * means[1] + 0.25 * means[2])
+    nothing = {n: torch.full_like(batch[n], IGNORE) for n in ('kind', 'colour', 'size')}
+    assert task._name_loss(tokens, nothing) == 0
 
 
 def test_training_writes_a_matcher_that_the_profile_loads(config, store, tmp_path, monkeypatch):
     monkeypatch.setattr(tm, 'tabletop_matcher_config', lambda: config)
-    monkeypatch.setattr(tm, 'VALIDATION_SCENES', 2)
-    monkeypatch.setattr(tm, 'KEPT', 20)
-    args = argparse.Namespace(work=tmp_path, minutes=0.02, device='cpu', seed=0)
-    tm.train_matcher(args, store, store, tmp_path / 'weights')
+    job = job_of(MatcherSettings, store, tmp_path, kept=20, validation_scenes=2)
+    outcome = tm.train_matcher(job)
     record = json.loads((tmp_path / 'weights' / 'tabletop_matcher.json').read_text())
-    assert {'itm', 'first', 'peak', 'loss_match'} <= set(record['validation'])
+    assert {'itm', 'first', 'peak'} <= set(record['validation'])
+    assert outcome.figures.items() <= record['validation'].items()
     matcher = Networks(get_profile('tabletop'), 'cpu', 'fp32', tmp_path / 'weights').matcher()
     assert isinstance(matcher, Matcher) and matcher.known_pieces('the red mug') == 3
     report = report_on(matcher.model, matcher.tokenizer, store, 2)
     assert report['itm'] == record['validation']['itm']
+
+
+def test_the_tower_starts_from_the_shipped_clip():
+    if WeightStore().find('tabletop_clip') is None:
+        pytest.skip('the tabletop CLIP is not here')
+    sizes = {k: v for k, v in tm.tabletop_matcher_config().items() if k != 'vocabulary'}
+    assert start_from_clip(Albef(AlbefConfig.from_dict(sizes)), [tm.SHIPPED]) is not None
