@@ -1,9 +1,11 @@
 """The facade: outcomes, input checks, caching; then the real line over random networks."""
+import dataclasses
 import hashlib
 import json
 import shutil
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from ris_ros.methods.options import OutcomeSettings
 from ris_ros.methods.registry import BUILT_IN, EVALUATION_ONLY, find_method, methods
 from ris_ros.segmenter import Segmenter, method_settings
 from ris_ros.settings import load_yaml, to_yaml
-from ris_ros.types import BadInputError, Command, Grounding, Outcome, Scene, Target
+from ris_ros.types import BadInputError, Camera, Command, Grounding, Outcome, Scene, Target, View
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 MASKS = np.zeros((4, 60, 80), dtype=bool)
@@ -146,6 +148,78 @@ def test_the_same_picture_is_prepared_once():
     assert s.method.prepared == 3
     s.segment(IMAGE, 'a')
     assert s.method.prepared == 4, 'the oldest of more than two scenes is forgotten'
+
+
+DEPTH = np.full((60, 80), 0.7, np.float32)
+CAMERA = Camera(70.0, 70.0, 40.0, 30.0, 80, 60)
+
+
+def test_depth_and_camera_are_part_of_the_view():
+    s = Segmenter(Fake(), analyse, scene_cache=9)
+    views = [View(IMAGE), View(IMAGE, DEPTH), View(IMAGE, DEPTH + 0.1), View(IMAGE, DEPTH, CAMERA),
+             View(IMAGE, None, CAMERA),
+             View(IMAGE, DEPTH, dataclasses.replace(CAMERA, fx=71.0))]
+    scenes = [s.prepare(view) for view in views]
+    assert s.method.prepared == len(views), 'each is another view'
+    assert [s.prepare(view) is scene for view, scene in zip(views, scenes, strict=True)] == [
+        True] * len(views)
+    s.segment(IMAGE, 'a', DEPTH.astype(np.float64), CAMERA)
+    assert s.method.prepared == len(views), 'the same metres in another type'
+    seen = scenes[3].view
+    np.testing.assert_array_equal(seen.depth, DEPTH)
+    assert seen.depth is not DEPTH and seen.camera == CAMERA
+
+
+@pytest.mark.parametrize('depth, camera, said', [
+    (DEPTH[:-1], None, 'register'), ([[0.5]], None, 'not list'),
+    ((1000 * DEPTH).astype(np.uint16), None, 'metres'), (DEPTH[..., None], None, 'register'),
+    (None, dataclasses.replace(CAMERA, width=640), '640x60')])
+def test_depth_and_cameras_that_cannot_be_used(depth, camera, said):
+    s = segmenter()
+    for call in (lambda: s.segment(IMAGE, 'x', depth, camera),
+                 lambda: s.prepare(View(IMAGE, depth, camera))):
+        with pytest.raises(BadInputError, match=said):
+            call()
+
+
+def test_a_scene_is_kept_under_the_callers_key():
+    s = segmenter()
+    assert s.kept(('camera', 1)) is None
+    scene = s.prepare(IMAGE, key=('camera', 1))
+    assert s.kept(('camera', 1)) is scene and s.prepare(IMAGE, key=('camera', 1)) is scene
+    s.prepare(IMAGE, key=('camera', 2))
+    assert s.method.prepared == 2, 'the caller says that it is another view'
+    assert s.kept(('camera', 1)) is scene, 'asking for it is using it'
+    s.prepare(IMAGE, key=('camera', 3))
+    assert s.kept(('camera', 2)) is None and s.kept(('camera', 1)) is scene
+    s.forget()
+    assert s.kept(('camera', 1)) is None and s.prepare(IMAGE, key=('camera', 1)) is not scene
+
+
+@pytest.mark.parametrize('size', [0, 1, 3])
+def test_no_more_scenes_are_in_memory_than_asked_for(size):
+    s = Segmenter(Fake(), analyse, scene_cache=size)
+    alive, most = weakref.WeakSet(), []
+    prepare = s.method.prepare
+
+    def counted(view):
+        most.append(len(alive))   # while another is made
+        scene = prepare(view)
+        alive.add(scene)
+        return scene
+
+    s.method.prepare = counted
+    for k in range(6):
+        s.prepare(np.full_like(IMAGE, k))
+    assert max(most) == max(size - 1, 0) and len(alive) == size
+
+
+def test_candidates_are_listed_up_to_the_number_asked_for():
+    s = segmenter()
+    scene = s.prepare(IMAGE)
+    assert [len(s.ground(scene, 'x', n).candidates) for n in (None, 1, 2, 254)] == [3, 1, 2, 3]
+    assert len(s.segment(IMAGE, 'x', max_candidates=2).candidates) == 2
+    assert len(Segmenter(Fake(), analyse, max_candidates=1).segment(IMAGE, 'x').candidates) == 1
 
 
 def test_a_scene_does_not_change_with_the_callers_buffer():
