@@ -9,7 +9,7 @@ from typing import Any
 from ris_ros.arguments import add_method_options, method_options
 from ris_ros.files import check_writable, write_json
 from ris_ros.pictures import read_picture
-from ris_ros.types import BadInputError
+from ris_ros.types import BadInputError, View
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
     if args.image is not None:
         if not args.expression:
             raise BadInputError('--image needs at least one --expression')
-        images = [BenchImage(read_picture(args.image), tuple(args.expression))]
+        images = [BenchImage(View(read_picture(args.image)), tuple(args.expression))]
     else:
         images = tabletop_images(args.scenes)
     said = {name: value for name, value in options.items() if name != 'method'}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ris_ros.pictures import read_picture
-from ris_ros.types import BadInputError
+from ris_ros.types import BadInputError, Camera, View
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,21 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class OpenGroup:
-    """An image in memory with its samples: image (H, W, 3) uint8 RGB."""
+    """An image in memory with its samples: image (H, W, 3) uint8 RGB.
+
+    depth: (H, W) float32 metres, NaN where nothing was measured, and the camera, where the data
+    has them.
+    """
 
     image: np.ndarray
     samples: Sequence[Sample]
+    depth: np.ndarray | None = None
+    camera: Camera | None = None
+
+    @property
+    def view(self) -> View:
+        """All of it that a method may know."""
+        return View(self.image, self.depth, self.camera)
 
 
 class Group(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ris_ros.datasets.base import ArrayMask, Dataset, Group, OpenGroup, Sample
+from ris_ros.geometry.depth import depth_to_metres
 from ris_ros.simulation import SPLITS
 from ris_ros.types import BadInputError
 
@@ -41,9 +42,9 @@ class SceneGroup:
         """Render the scene.  Raises MissingDependencyError without MuJoCo."""
         from ris_ros.simulation import TabletopWorld
         with TabletopWorld(self.seed) as world:
-            image = world.frame.color
-            samples = scene_samples(world)
-        return OpenGroup(image, samples[:self.limit])
+            frame, samples = world.frame, scene_samples(world)
+        return OpenGroup(frame.color, samples[:self.limit],
+                         depth_to_metres(frame.depth, '16UC1'), frame.camera)
 
 
 def scene_samples(world: TabletopWorld) -> list[Sample]:

@@ -14,6 +14,7 @@ import numpy as np
 from ris_ros import __version__
 from ris_ros.evaluation.evaluate import Predictor, PredictorSpec, choice
 from ris_ros.evaluation.statistics import percentiles
+from ris_ros.types import View
 
 SEED = 100000          # the first scenes of the tabletop's test split
 WARM_UP = 'the thing on the table'
@@ -21,9 +22,9 @@ WARM_UP = 'the thing on the table'
 
 @dataclass(frozen=True, eq=False)
 class BenchImage:
-    """An image (H, W, 3) uint8 and sentences about it."""
+    """A view and sentences about it."""
 
-    image: np.ndarray
+    view: View
     sentences: tuple[str, ...]
 
 
@@ -33,7 +34,7 @@ def tabletop_images(count: int) -> list[BenchImage]:
     images = []
     for seed in range(SEED, SEED + count):
         opened = SceneGroup(seed).open()
-        images.append(BenchImage(opened.image, tuple(
+        images.append(BenchImage(opened.view, tuple(
             s.expression for s in opened.samples if s.kind == 'answerable')))
     return images
 
@@ -51,14 +52,14 @@ def run_bench(spec: PredictorSpec, images: Sequence[BenchImage], repeats: int) -
     predictor = spec.build()
     load_s = perf_counter() - start
     loaded_mib = peak_memory_mib()
-    predictor.ground(predictor.prepare(images[0].image), WARM_UP)
+    predictor.ground(predictor.prepare(images[0].view), WARM_UP)
     times = _Times()
     for _ in range(repeats):
         for image in images:
             _round(predictor, image, times)
     first, further = percentiles(times.first), percentiles(times.further)
     ratio = first['p50'] / further['p50'] if first and further and further['p50'] else None
-    height, width = images[0].image.shape[:2]
+    height, width = images[0].view.size
     return {
         'version': __version__, 'machine': machine(), 'image': [width, height],
         'images': len(images), 'repeats': repeats, 'load_s': round(load_s, 3),
@@ -91,7 +92,7 @@ class _Times:
 
 def _round(predictor: Predictor, image: BenchImage, times: _Times) -> None:
     start = perf_counter()
-    scene = predictor.prepare(image.image)
+    scene = predictor.prepare(image.view)
     prepared = perf_counter()
     answer = predictor.ground(scene, image.sentences[0])
     times.first.append(perf_counter() - start)

@@ -18,7 +18,7 @@ from ris_ros.evaluation.metrics import (
     point_in_mask,
 )
 from ris_ros.evaluation.records import GroupResult, Record
-from ris_ros.types import BadInputError, Regions, RisError, Scene, Segmentation
+from ris_ros.types import BadInputError, Regions, RisError, Scene, Segmentation, View
 
 
 class Predictor(Protocol):
@@ -29,11 +29,11 @@ class Predictor(Protocol):
         """Whether `ground` wants scenes with the true mask (`Scene.with_truth`)."""
         ...
 
-    def prepare(self, rgb: np.ndarray) -> Scene:
-        """Look at an (H, W, 3) uint8 image."""
+    def prepare(self, view: View, /) -> Scene:
+        """Look at a view."""
         ...
 
-    def ground(self, scene: Scene, text: str) -> Segmentation:
+    def ground(self, scene: Scene, text: str, /) -> Segmentation:
         """Answer one sentence."""
         ...
 
@@ -87,7 +87,7 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
         problems.append(error.problem)
     if opened is not None:
         todo = [s for s in opened.samples if s.key not in done]
-        scene = _ask(clock, todo[0].place, lambda: predictor.prepare(opened.image)) \
+        scene = _ask(clock, todo[0].place, lambda: predictor.prepare(opened.view)) \
             if todo else None
         prepare_s = clock.last
         for sample in todo:

@@ -20,7 +20,8 @@ class FakePredictor:
         self.spec = spec
         self.prepared = 0
 
-    def prepare(self, rgb: np.ndarray) -> Scene:
+    def prepare(self, view: View) -> Scene:
+        rgb = view.rgb
         self.prepared += 1
         if self.spec.log:
             with open(self.spec.log, 'a') as log:
@@ -34,7 +35,7 @@ class FakePredictor:
         masks[1, height // 4:, width // 4:] = True
         masks[2, 10:30, 10:30] = True
         masks[3, :20, :30] = True
-        return Scene('fake', View(rgb), masks, np.zeros((4, 4), np.float32),
+        return Scene('fake', view, masks, np.zeros((4, 4), np.float32),
                      masks.sum(axis=(1, 2)), np.ones(4, np.float32),
                      timings={'propose': self.spec.seconds})
 

@@ -44,7 +44,12 @@ class Oracle(ProposalMethod):
         return scene_of(self.name, view, proposals, {}, timings or {})
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
-        """Rank by IoU with the truth; raises BadInputError where nobody has given it."""
+        """Rank by IoU with the truth.
+
+        Raises BadInputError where nobody has given it, or the sentence names no object.
+        """
+        if analysis.command.target is None:
+            raise BadInputError(analysis.command.problem or 'the command names no object')
         if 'truth' not in scene.cache:
             raise BadInputError('the oracle chooses by the true mask and serves evaluation '
                                 'alone; take another method, see `ris methods`')

@@ -16,7 +16,7 @@ from ris_ros.cli.main import main
 from ris_ros.evaluation import bench
 from ris_ros.evaluation.compare import compare, format_comparison
 from ris_ros.evaluation.document import read_document
-from ris_ros.types import BadInputError
+from ris_ros.types import BadInputError, View
 
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
 
@@ -242,7 +242,7 @@ def test_compare_on_the_command_line(root: Path, capsys) -> None:
 # --- bench ---------------------------------------------------------------------------------------
 
 def test_bench_tells_first_from_further_sentences() -> None:
-    images = [bench.BenchImage(np.zeros((40, 60, 3), np.uint8), ('a cup', 'the mug', 'x'))]
+    images = [bench.BenchImage(View(np.zeros((40, 60, 3), np.uint8)), ('a cup', 'the mug', 'x'))]
     result = bench.run_bench(FakeSpec(seconds=0.02), images, repeats=4)
     assert result['first_sentence']['n'] == 4
     assert result['further_sentence']['n'] == 2    # each of the others is new once
