@@ -117,9 +117,10 @@ def plans_of(groups: Sequence[str], scorers: Sequence[str], options: Mapping[str
 
     options: the arguments of `networks_of`.
     """
+    from ris_ros.methods.registry import settings_for
     from ris_ros.segmenter import networks_of
     networks = networks_of(**options)
-    start = networks.profile.overrides('hybridgl', {'start_block'}).get('start_block', 9)
+    start = settings_for('hybridgl', networks.profile).start_block
     layers = networks.clip().layers
     return {group: plan_of(group, start, layers, scorers) for group in groups}
 

@@ -22,6 +22,7 @@ from ris_ros.datasets.base import ArrayMask, OpenGroup, Sample
 from ris_ros.decision import decide
 from ris_ros.evaluation.evaluate import SegmenterSpec, evaluate_group
 from ris_ros.language import Analysis, analyse
+from ris_ros.lazy import entry_points
 from ris_ros.methods import registry
 from ris_ros.methods.base import Method, ProposalMethod
 from ris_ros.methods.options import OutcomeSettings
@@ -66,9 +67,8 @@ EMPTY = View(np.full((90, 120, 3), 128, np.uint8))
 def one_from_outside(monkeypatch):
     """Register `Halves` as another package would."""
     point = metadata.EntryPoint(FROM_OUTSIDE, 'own_masks:Halves', GROUP)
-    real = metadata.entry_points
-    monkeypatch.setattr(registry.metadata, 'entry_points', lambda **only: (
-        [*real(**only), point] if only == {'group': GROUP} else real(**only)))
+    others = tuple(entry_points(GROUP))
+    monkeypatch.setattr(registry, 'entry_points', lambda group: (*others, point))
 
 
 @pytest.fixture(scope='module')
@@ -357,8 +357,8 @@ class Undecided(Halves):
     ('ris_ros.types:View', 'is no method'), ('ris_ros.nowhere:X', 'cannot be loaded'),
     (f'{__name__}:Undecided', 'OutcomeSettings')])
 def test_entry_points_that_name_no_method_are_refused(monkeypatch, value, said):
-    monkeypatch.setattr(registry.metadata, 'entry_points',
-                        lambda **only: [metadata.EntryPoint('odd', value, GROUP)])
+    monkeypatch.setattr(registry, 'entry_points',
+                        lambda group: [metadata.EntryPoint('odd', value, GROUP)])
     with pytest.raises(BadInputError, match=said):
         Segmenter.from_profile('tabletop', method='odd', device='cpu')
 

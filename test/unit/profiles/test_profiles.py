@@ -226,13 +226,11 @@ def test_roles_and_overrides():
 
 
 def test_profile_overrides_fit_the_methods():
-    from ris_ros.methods.registry import BUILT_IN, find_method
-    from ris_ros.settings import describe, from_mapping
+    from ris_ros.methods.registry import BUILT_IN, find_method, settings_for
+    from ris_ros.settings import describe
     for profile in all_profiles().values():
         for method in BUILT_IN:
-            settings_cls = find_method(method).settings_class()
-            known = {f.name for f in describe(settings_cls)}
-            from_mapping(settings_cls, profile.overrides(method, known))
+            settings_for(method, profile)
         every = {f.name for m in BUILT_IN for f in describe(find_method(m).settings_class())}
         for method, values in profile.settings.items():
             assert method == '*' or method in BUILT_IN
