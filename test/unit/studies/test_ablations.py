@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_networks import write, write_clip_and_sam
 
 from ris_ros.datasets.base import ArrayMask, OpenGroup, Sample
 from ris_ros.methods.registry import BUILT_IN, find_method
@@ -168,24 +169,9 @@ class FakeScene:
 
 @pytest.fixture(scope='module')
 def model_dir(tmp_path_factory) -> Path:
-    torch = pytest.importorskip('torch')
-    pytest.importorskip('open_clip')
-    pytest.importorskip('segment_anything')
     pytest.importorskip('spacy')
-    from test_segmenter import CLIP, SAM, write
-
-    from ris_ros.models.clip import build_clip
-    from ris_ros.models.sam import build_sam
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('models')
-    sam = build_sam(SAM)
-    with torch.no_grad():
-        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
-            mlp.layers[-1].weight.mul_(300)
-        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.8)
-    write(folder, 'tabletop_clip', build_clip(CLIP), CLIP)
-    write(folder, 'tabletop_sam', sam, SAM)
+    write_clip_and_sam(folder)
     return folder
 
 
@@ -230,7 +216,6 @@ def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
     torch = pytest.importorskip('torch')
     pytest.importorskip('transformers')
     import transformers_folders
-    from test_segmenter import write
 
     from ris_ros.files import write_sums
     from ris_ros.models.albef import Albef, AlbefConfig

@@ -1,0 +1,67 @@
+"""Small random networks in the tabletop profile's places, as files of a model folder."""
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+CLIP = {'embed_dim': 16, 'quick_gelu': True,
+        'vision_cfg': {'image_size': 64, 'patch_size': 8, 'width': 32, 'layers': 6,
+                       'head_width': 16},
+        'text_cfg': {'context_length': 12, 'width': 32, 'heads': 2, 'layers': 1},
+        'vocabulary': ['bowl', 'left', 'mug', 'of', 'red', 'the']}
+SAM = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
+       'encoder': {'embed_dim': 32, 'depth': 2, 'num_heads': 2, 'global_attn_indexes': [1],
+                   'window_size': 10, 'use_rel_pos': False},
+       'decoder': {'depth': 1, 'num_heads': 2, 'mlp_dim': 64, 'iou_head_hidden_dim': 32}}
+
+MATCHER = {'image_size': 64, 'patch': 8, 'vision_width': 16, 'vision_depth': 1, 'vision_heads': 2,
+           'text_width': 16, 'text_layers': 6, 'fusion_layer': 2, 'heads': 2, 'intermediate': 32,
+           'positions': 32, 'vocabulary': ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'there', 'is', 'a',
+                                           'the', 'mug']}
+
+
+def write(folder, name, model, config):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = folder / f'{name}.safetensors'
+    safetensors.save_file(model.state_dict(), path)
+    (folder / f'{name}.json').write_text(json.dumps({
+        'config': config, 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}))
+
+
+def write_captioner(folder, name):
+    pytest.importorskip('transformers')
+    import transformers_folders
+
+    from ris_ros.files import SUMS, write_sums
+    transformers_folders.write(folder / name, 'git')
+    write_sums(folder / name)
+    (folder / f'{name}.json').write_text(json.dumps({
+        'config': {}, 'sha256': hashlib.sha256((folder / name / SUMS).read_bytes()).hexdigest()}))
+
+
+def write_clip_and_sam(folder):
+    """Write the two; skips the test without their libraries."""
+    torch = pytest.importorskip('torch')
+    pytest.importorskip('open_clip')
+    pytest.importorskip('segment_anything')
+    from ris_ros.models.clip import build_clip
+    from ris_ros.models.sam import build_sam
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    sam = build_sam(SAM)
+    with torch.no_grad():  # so that some proposals survive the thresholds
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(300)
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.8)
+    write(folder, 'tabletop_clip', build_clip(CLIP), CLIP)
+    write(folder, 'tabletop_sam', sam, SAM)
+
+
+def write_matcher(folder, name):
+    """Write an ALBEF with its vocabulary."""
+    from ris_ros.models.albef import Albef, AlbefConfig
+    sizes = {'vocab': len(MATCHER['vocabulary']), **MATCHER}
+    del sizes['vocabulary']
+    write(folder, name, Albef(AlbefConfig.from_dict(sizes)), {**MATCHER, 'vocab': sizes['vocab']})
