@@ -5,6 +5,7 @@ Every command that segments takes them from here, so that none lacks one.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from ris_ros.settings import parse_assignments
 
 def add_network_options(parser: argparse._ActionsContainer) -> None:
     """Add --profile, --device, --precision and --model-dir: which networks, computed how."""
-    parser.add_argument('--profile', default='tabletop',
-                        help='which networks: tabletop, paper or robot (default %(default)s)')
+    parser.add_argument('--profile', default='tabletop', metavar='NAME|FILE',
+                        help='which networks: tabletop, paper, robot, or one of your own by name '
+                             'or path, see `ris profiles` (default %(default)s)')
     parser.add_argument('--device', default='auto',
-                        help='auto, cpu, cuda or cuda:N (default %(default)s)')
+                        help='auto, cpu, cuda or cuda:N; for single networks after commas: '
+                             'cpu,sam=cuda:0 (default %(default)s)')
     parser.add_argument('--precision', default='fp32', metavar='P',
-                        help=f'of the networks: {", ".join(PRECISIONS)} (default %(default)s)')
+                        help=f'of the networks: {", ".join(PRECISIONS)}; of single ones after '
+                             'commas: fp32,sam=bf16 (default %(default)s)')
     parser.add_argument('--model-dir', type=Path, metavar='DIR',
                         help='folder with weights, in place of the shipped and fetched ones')
 
@@ -48,6 +52,16 @@ def network_options(args: argparse.Namespace) -> dict[str, Any]:
     folder = networks.store.model_dir   # --model-dir, or what the environment names
     return {'profile': args.profile, 'device': args.device, 'precision': args.precision,
             'model_dir': None if folder is None else str(folder.resolve())}
+
+
+def networks_said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as a result shows them: the profile by its name, and what stood in it.
+
+    profile_digest: tells results under another content of the same profile apart.
+    """
+    from ris_ros.profiles import get_profile
+    profile = get_profile(options['profile'])
+    return {**options, 'profile': profile.name, 'profile_digest': profile.digest}
 
 
 def method_options(args: argparse.Namespace, method: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ris_ros.arguments import add_method_options, method_options
+from ris_ros.arguments import add_method_options, method_options, networks_said
 from ris_ros.files import check_writable, write_json
 from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError, View
@@ -62,6 +62,7 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
         images = [BenchImage(View(read_picture(args.image)), tuple(args.expression))]
     else:
         images = tabletop_images(args.scenes)
-    said = {name: value for name, value in options.items() if name != 'method'}
+    said = {name: value for name, value in networks_said(options).items()
+            if name != 'method'}
     return {'subject': args.subject, **said,
             **run_bench(SegmenterSpec(**options), images, args.repeats)}

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ris_ros.arguments import add_method_options, method_options
+from ris_ros.arguments import add_method_options, method_options, networks_said
 from ris_ros.datasets.derived import LAYOUTS
 from ris_ros.datasets.masks import CONVENTIONS
 from ris_ros.datasets.refer import ReferOptions
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in dataset.problems.entries:
         _say(f'left out: {problem}')
     header = {
-        **chosen, 'dataset': args.dataset, 'split': dataset.split,
+        **networks_said(chosen), 'dataset': args.dataset, 'split': dataset.split,
         'root': args.root.resolve().name if args.root else None,
         'reading': {**asdict(options), 'layout': args.layout}}
     record_path = _record_path(args, header)

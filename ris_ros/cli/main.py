@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     'bench': ('ris_ros.cli.bench', 'measure stage timings and memory'),
     'train': ('ris_ros.cli.train', 'train networks that ship with the package'),
     'models': ('ris_ros.cli.models', 'list, fetch and verify weights'),
+    'profiles': ('ris_ros.cli.profiles', 'list the profiles, or check and show one'),
     'methods': ('ris_ros.cli.methods', 'list the methods and their settings'),
     'tabletop': ('ris_ros.cli.tabletop', 'render and export simulated tabletop scenes'),
 }

@@ -40,8 +40,9 @@ def fetch(store: WeightStore, name: str, progress: Progress | None = None,
     if entry.repository and not (offline or os.environ.get(OFFLINE_VARIABLE)):
         return fetch_folder(store, name)
     if not entry.url and not entry.repository:
-        raise BadInputError(f'{name} is not for download; it ships with ris_ros, or is made '
-                            'by: ris train tabletop')
+        made = 'it ships with ris_ros, or is made by: ris train tabletop' if entry.shipped else \
+            f'put {entry.file} into {entry.folder or store.download_folder}'
+        raise BadInputError(f'{name} is not for download; {made}')
     if offline or os.environ.get(OFFLINE_VARIABLE):
         raise WeightsError(f'{name} is not on this machine and downloads are switched off; '
                            f'put {entry.file} into {store.download_folder}')

@@ -60,6 +60,15 @@ class Entry:
         """Whether the network is a folder of the transformers library."""
         return self.format == FOLDER_FORMAT
 
+    @property
+    def remedy(self) -> str:
+        """What to do where the weights are damaged."""
+        if self.shipped:
+            return 'reinstall ris_ros or train it again'
+        if self.url or self.repository:
+            return f'delete it and run: ris models fetch {self.name}'
+        return f'put the right {self.file} there, or the right SHA-256 into its record'
+
 
 def read_manifest(path: Path | None = None) -> dict[str, Entry]:
     """Return the networks by name; raises WeightsError where the manifest is unusable."""
@@ -137,17 +146,14 @@ class WeightStore:
             return self._verify_folder(name)
         path, expected = self.path(name), self.expected_sha256(name)
         if sha256_of(path) != expected:
-            do = ('reinstall ris_ros or train them again' if self.entry(name).shipped
-                  else f'delete the file and run: ris models fetch {name}')
+            do = self.entry(name).remedy
             raise WeightsError(f'the weights file {path} is damaged (its SHA-256 is not the '
                                f'recorded one); {do}')
         return path
 
     def _verify_folder(self, name: str) -> Path:
         """Check a folder against its SHA256SUMS, and where it is shipped that list itself."""
-        shipped = self.entry(name).shipped
-        do = ('reinstall ris_ros or train it again' if shipped
-              else f'delete it and run: ris models fetch {name}')
+        shipped, do = self.entry(name).shipped, self.entry(name).remedy
         folder = verify_sums(self.path(name), do)
         if shipped and sha256_of(folder / SUMS) != self.expected_sha256(name):
             raise WeightsError(f'{folder} is damaged (its {SUMS} is not the recorded one); {do}')

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
@@ -47,6 +49,15 @@ class Profile:
         merged = {**self.settings.get(EVERY_METHOD, {}), **self.settings.get(method, {})}
         known = set(known)
         return {name: value for name, value in merged.items() if name in known}
+
+    @property
+    def digest(self) -> str:
+        """What the profile says of networks and settings, as 12 hexadecimal digits."""
+        said = {key: value for key, value in asdict(self).items()
+                if key not in ('name', 'help', 'origin')}
+        for entry in said['entries'].values():
+            del entry['folder']  # where a file lies changes nothing
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
     def wrong(self, key: str, why: str) -> BadInputError:
         """Return the error for a key of this profile, such as 'settings.tas.alpha'."""

@@ -62,10 +62,12 @@ class NodeParameters:
     """Everything about the node itself; the method's own settings stand under its name."""
 
     method: str = option('hybridgl', 'referring segmentation method, as `ris methods` lists them')
-    profile: str = option('tabletop', 'which weights stand behind the method')
-    device: str = option('auto', 'auto, cpu or cuda:N; a GPU that is not there is an error')
-    precision: str = option('fp32', 'number type of the networks',
-                            choices=('fp32', 'fp16', 'bf16'))
+    profile: str = option('tabletop', 'which weights stand behind the method: a name, or the '
+                          'path of a profile')
+    device: str = option('auto', 'auto, cpu or cuda:N; a GPU that is not there is an error; '
+                         'single networks after commas: cpu,sam=cuda:0')
+    precision: str = option('fp32', 'number type of the networks: fp32, fp16 or bf16; single '
+                            'ones after commas: fp32,sam=bf16')
     model_dir: str = option('', "folder with the profile's weights; empty for the usual place")
     warmup: bool = option(True, 'run the models once while configuring, so that the first '
                           'command is not the slow one')

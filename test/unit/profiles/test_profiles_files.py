@@ -230,3 +230,15 @@ sys.exit(main(sys.argv[1:]))
         done = subprocess.run([sys.executable, '-c', script, *arguments], capture_output=True,
                               text=True, timeout=120)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_the_readme(own):
+    readme = (Path(__file__).parents[3] / 'README.md').read_text(encoding='utf-8')
+    example = readme.split('<!-- own profile')[1].split('```yaml\n')[1].split('```')[0]
+    path = own(example)
+    profile = checked('kitchen')
+    assert profile.networks == {'clip': 'kitchen.clip', 'sam': 'sam_vit_h', 'caption': 'blip_base'}
+    assert profile.entries['kitchen.clip'].folder == str(path.parent)
+    assert profile.devices == {'sam': 'cuda:0', 'clip': 'cpu'}
+    assert profile.overrides('tas', {'points_per_side', 'mask_filter'}) == {
+        'points_per_side': 16, 'mask_filter': 'off'}

@@ -11,7 +11,7 @@ from ris_ros.models import kinds
 from ris_ros.models.kinds import KINDS, kinds_of_role, load_network
 from ris_ros.models.weights import Entry, read_manifest
 from ris_ros.profiles import Networks, Profile, get_profile
-from ris_ros.types import BadInputError, View
+from ris_ros.types import BadInputError, View, WeightsError
 
 TWO = Profile('two', '', {'clip': 'clip_vit_b_16', 'sam': 'sam_vit_b', 'scorer': 'clip_vit_b_16'},
               devices={'sam': 'cuda:1'}, precisions={'clip': 'bf16'})
@@ -217,3 +217,24 @@ def test_networks_on_two_devices_answer_as_on_one(method, device, picture):
     assert [a.outcome for a in answers] == [answers[0].outcome] * 2
     masks = [a.candidates[0].mask for a in answers]
     assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.95
+
+
+def test_a_network_beside_its_profile_is_found_and_loaded(tmp_path, monkeypatch):
+    pytest.importorskip('segment_anything')
+    from ris_ros.models.weights import SHIPPED, WeightStore
+    if WeightStore().find('tabletop_sam') is None:
+        pytest.skip('the shipped networks are not in this checkout')
+    monkeypatch.delenv('RIS_MODEL_DIR', raising=False)
+    for suffix in ('.safetensors', '.json'):
+        (tmp_path / f'my_sam{suffix}').write_bytes(
+            (SHIPPED / f'tabletop_sam{suffix}').read_bytes())
+    (tmp_path / 'kitchen.yaml').write_text(
+        'extends: tabletop\nnetworks:\n'
+        '  sam: {kind: sam, file: my_sam.safetensors, format: safetensors}\n')
+    own = Networks(get_profile(tmp_path / 'kitchen.yaml'), 'cpu').load('sam').state_dict()
+    shipped = Networks(get_profile('tabletop'), 'cpu').load('sam').state_dict()
+    assert own.keys() == shipped.keys() and all(torch.equal(own[k], shipped[k]) for k in own)
+    with (tmp_path / 'my_sam.safetensors').open('ab') as stream:
+        stream.write(b'x')
+    with pytest.raises(WeightsError, match=r'my_sam.safetensors is damaged'):
+        Networks(get_profile(tmp_path / 'kitchen.yaml'), 'cpu').load('sam')
