@@ -30,7 +30,7 @@ from ris_ros.training.engine.package import load_network, write_network
 from ris_ros.training.engine.task import Batch, Loss, Task
 from ris_ros.training.tabletop.clip_draws import MEAN, PLACES, STD, ClipSource, region_arrays
 from ris_ros.training.tabletop.clip_texts import vocabulary
-from ris_ros.training.tabletop.clip_views import GRID, PATCH, SIZE, Views
+from ris_ros.training.tabletop.clip_views import GRID, PATCH, SIZE, Views, from_patches
 from ris_ros.training.tabletop.job import Job
 from ris_ros.training.tabletop.proposals import known_proposals
 from ris_ros.training.tabletop.settings import ClipSettings
@@ -68,12 +68,13 @@ class ClipTrainee(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Build the network; its positions start as sines and cosines."""
+    def __init__(self, config: dict[str, Any], heads: bool = True) -> None:
+        """Build the network; its positions start as sines and cosines.  heads: for names."""
         super().__init__()
         self.clip = build_clip(config)
-        self.kind_head = nn.Linear(config['embed_dim'], len(KINDS))
-        self.colour_head = nn.Linear(config['embed_dim'], len(COLOURS))
+        if heads:
+            self.kind_head = nn.Linear(config['embed_dim'], len(KINDS))
+            self.colour_head = nn.Linear(config['embed_dim'], len(COLOURS))
         self.register_buffer('mean', torch.tensor(MEAN), persistent=False)
         self.register_buffer('std', torch.tensor(STD), persistent=False)
         with torch.no_grad():
@@ -158,6 +159,19 @@ def both_ways(logits: Tensor, true: Tensor) -> Tensor:
     return total / 2
 
 
+def text_loss(text: Tensor, related: Tensor, scale: float) -> Tensor:
+    """
+    Return the contrastive loss of (C, D) unit text features with themselves (ours).
+
+    related: (C, C) bool, which captions follow from each other.  A caption is drawn to all its
+    relatives and away from the others, so that "the mug" lies near "a red mug".
+    """
+    own = torch.eye(len(text), dtype=torch.bool, device=text.device)
+    log = (scale * text @ text.T).masked_fill(own, -1e4).log_softmax(1)
+    per_row = -(log * related).sum(1) / related.sum(1).clamp(min=1)
+    return per_row.sum() / related.any(1).sum().clamp(min=1)
+
+
 def _encoded(model: ClipTrainee, views: Views, scenes: np.ndarray, masks: np.ndarray,
              rng: np.random.Generator, part: int = 40) -> dict[str, Tensor]:
     """Return unit features (n, D) of regions on all patches, by sort of view."""
@@ -198,6 +212,56 @@ def report_on(model: ClipTrainee, tokenizer: Any, views: Views, number: int = 12
         report[f'{name}_both'] = float(np.mean(best == truth))
     report |= _whole_first(model, tokenizer, views, rng)
     return {k: round(v, 3) for k, v in report.items()}
+
+
+def text_report(clip: Any, tokenizer: Any) -> dict[str, float]:
+    """
+    Return how the text tower relates a kind to the kind with a colour, and to the table.
+
+    text_related, text_table: mean cosine of "the K" with "a C K" and with "a table".
+    text_nearer: share of all kinds and colours where the first is greater.
+    """
+    kinds, colours = list(KINDS), list(COLOURS)
+    texts = [f'the {k}' for k in kinds] + ['a table'] + [
+        f'a {c} {k}' for k in kinds for c in colours]
+    ids = tokenizer(texts).to(next(clip.parameters()).device)
+    text = F.normalize(clip.encode_text(ids).float(), dim=-1)
+    bare, table, coloured = text.split([len(kinds), 1, len(kinds) * len(colours)])
+    near = (coloured.view(len(kinds), len(colours), -1) * bare[:, None]).sum(-1)
+    to_table = bare @ table[0]
+    return {'text_related': round(float(near.mean()), 3),
+            'text_table': round(float(to_table.mean()), 3),
+            'text_nearer': round(float((near > to_table[:, None]).float().mean()), 3)}
+
+
+def peak_report(model: ClipTrainee, tokenizer: Any, views: Views, scenes: int = 40
+                ) -> dict[str, float]:
+    """
+    Return how often GEM's highest patch lies on an object that the phrase fits.
+
+    peak_coloured for "the C K", peak_bare for "the K", over the objects of the first scenes.
+    """
+    hits: dict[str, list[bool]] = {'peak_coloured': [], 'peak_bare': []}
+    middle = PATCH // 2
+    for scene in range(min(scenes, len(views.store))):
+        things = views.store.by_scene[scene]
+        if not things:
+            continue
+        pixels = model.normalised(torch.from_numpy(from_patches(views.sharp[[scene]])).to(
+            model.mean.device), False).permute(0, 3, 1, 2).contiguous()
+        patches = F.normalize(vit.gem_features(model.clip.visual, pixels, GEM_BLOCKS)[0].float(),
+                              dim=-1)
+        shown = views.instances[scene][middle::PATCH, middle::PATCH].ravel()
+        by_instance = {t.instance: t for t in things}
+        said = [(f'the {t.colour} {t.kind}', f'the {t.kind}') for t in things]
+        text = _texts(model, tokenizer, [phrase for pair in said for phrase in pair]).float()
+        best = (text @ patches.T).argmax(1).cpu().numpy().reshape(-1, 2)
+        for thing, (coloured, bare) in zip(things, best, strict=True):
+            at = [by_instance.get(int(shown[place])) for place in (coloured, bare)]
+            hits['peak_coloured'].append(at[0] is not None and at[0].kind == thing.kind
+                                         and at[0].colour == thing.colour)
+            hits['peak_bare'].append(at[1] is not None and at[1].kind == thing.kind)
+    return {name: round(float(np.mean(found or [0.0])), 3) for name, found in hits.items()}
 
 
 def _whole_first(model: ClipTrainee, tokenizer: Any, views: Views, rng: np.random.Generator,
@@ -252,17 +316,21 @@ class ClipTask(Task):
         text = model.clip.encode_text(batch['text'])
         with torch.autocast(text.device.type, enabled=False):
             pictures = F.normalize(torch.cat([f.float() for f in features]), dim=-1)
-            logits = (model.clip.logit_scale.exp().clamp(max=100)
-                      * pictures @ F.normalize(text.float(), dim=-1).T)
+            text = F.normalize(text.float(), dim=-1)
+            logits = model.clip.logit_scale.exp().clamp(max=100) * pictures @ text.T
             captions = both_ways(logits, batch['true'])
+            texts = text_loss(text, batch['related'], self.job.settings.text_scale)
             # The heads see directions of unit length, brought to the size a linear layer likes.
             names = model.name_loss(10 * pictures[batch['named']], batch['kind'],
                                     batch['colour'])
-        return captions + names, {'captions': captions, 'names': names}
+        total = captions + names + self.job.settings.text_weight * texts
+        return total, {'captions': captions, 'names': names, 'texts': texts}
 
     def validate(self) -> Mapping[str, float]:
         """Return how regions of validation scenes are told."""
-        return report_on(self.model, self.tokenizer, self.val)
+        return {**report_on(self.model, self.tokenizer, self.val),
+                **text_report(self.model.clip, self.tokenizer),
+                **peak_report(self.model, self.tokenizer, self.val)}
 
 
 def weights_with_sam(out: Path) -> Path | None:

@@ -17,10 +17,14 @@ import numpy as np
 from ris_ros.models.tokenizer import WordTokenizer
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.training.tabletop.clip_texts import (
+    BACKGROUND,
     SPOILED,
     Names,
+    any_caption,
     caption,
     names_of,
+    plain_caption,
+    related_table,
     truth_table,
 )
 from ris_ros.training.tabletop.clip_views import GRID, PATCH, Views, from_patches, to_patches
@@ -103,9 +107,10 @@ class ClipSource:
 
         local, hybrid: see `region_arrays`.  crop, whole: patches (n, K, 16, 16, 3) uint8 and
         index (n, K).  dense: pictures (n, S, S, 3) uint8, row (T,) the picture of each object
-        and weight (T, P) float32, adding up to one.  The views stand in the order local,
-        hybrid, crop, dense, whole: text (C, L) int64 captions; true (V, C) bool, which is true
-        of which view; named (m,) views of one object each, kind and colour (m,) its names.
+        or patch and weight (T, P) float32, adding up to one.  The views stand in the order
+        local, hybrid, crop, dense, whole: text (C, L) int64 captions; true (V, C) bool, which
+        is true of which view; related (C, C) bool, which captions follow from each other;
+        named (m,) views of one object each, kind and colour (m,) its names.
         """
         s, late = self.settings, fraction >= self.settings.full_from
         kept = KEPT[int(rng.choice(len(KEPT), p=[k.late if late else k.early for k in KEPT]))]
@@ -119,45 +124,88 @@ class ClipSource:
             shown += names
         images, names = self.views.crops(rng, count['crop'])
         batch['crop'] = self._some(rng, images, kept.crop)
-        batch['dense'], more = self._dense(rng, s.dense)
+        batch['dense'], more, patches = self._dense(rng, s.dense, s.dense_patches)
         shown += names + more
+        named = [i for i, n in enumerate(shown) if n[0].kind in KINDS]
         images, whole = self.views.whole(rng, count['whole'])
         batch['whole'] = self._some(rng, images, kept.whole)
-        return batch | self._words(rng, shown, whole)
+        texts = 2 + round(kept.share * s.texts)
+        return batch | words(rng, self.tokenizer, shown + patches, whole, named, texts)
 
     def _some(self, rng: np.random.Generator, patches: np.ndarray, kept: int
               ) -> dict[str, np.ndarray]:
         index = keep(rng, None, len(patches), kept)
         return {'patches': patches[np.arange(len(patches))[:, None], index], 'index': index}
 
-    def _dense(self, rng: np.random.Generator, number: int
-               ) -> tuple[dict[str, np.ndarray], list[list[Names]]]:
-        """Draw scenes and where their objects lie; the borders of objects count for nothing."""
+    def _dense(self, rng: np.random.Generator, number: int, patches: int
+               ) -> tuple[dict[str, np.ndarray], list[list[Names]], list[list[Names]]]:
+        """
+        Draw scenes, where their objects lie, and single patches with what each shows.
+
+        The borders of objects count for nothing.  Without patches of the bare table nothing
+        would say that it is no object, and the peak of a map would lie there.
+        """
         views, rows, weights = self.views, [], []
         scenes = rng.integers(len(views.store), size=number)
         shown: list[list[Names]] = []
+        single: list[tuple[int, int, Names]] = []
         for row, scene in enumerate(scenes):
+            cover = _covers(views, int(scene))
             for thing in views.store.by_scene[int(scene)]:
-                mask = views.instances[int(scene)] == thing.instance
-                cover = mask.reshape(GRID, PATCH, GRID, PATCH).mean((1, 3), np.float32).ravel()
-                weight = cover * (cover > 0.25 * cover.max())
+                weight = cover[thing.instance]
+                weight = weight * (weight > 0.25 * weight.max())
                 rows.append(row)
                 weights.append(weight / weight.sum())
                 shown.append([names_of(thing)])
+            single += [(row, place, names) for place, names in
+                       self._patches(rng, int(scene), cover, patches)]
+        for row, place, _ in single:
+            rows.append(row)
+            weights.append(np.eye(1, PLACES, place, dtype=np.float32)[0])
         return {'pictures': from_patches(views.sharp[scenes]),
                 'row': np.array(rows, np.int64).reshape(-1),
-                'weight': np.array(weights, np.float32).reshape(-1, PLACES)}, shown
+                'weight': np.array(weights, np.float32).reshape(-1, PLACES)
+                }, shown, [[names] for _, _, names in single]
 
-    def _words(self, rng: np.random.Generator, single: list[list[Names]],
-               whole: list[list[Names]]) -> dict[str, np.ndarray]:
-        pairs = [caption(rng, names[int(rng.integers(len(names)))]) for names in single + whole
-                 if names[0].kind != SPOILED]
-        named = [i for i, names in enumerate(single) if names[0].kind in KINDS]
-        text = np.asarray(self.tokenizer([text for text, _ in pairs]))
-        return {'text': text, 'true': truth_table(single + whole, [said for _, said in pairs]),
-                'named': np.array(named, np.int64),
-                'kind': numbers(single, named, 'kind', list(KINDS)),
-                'colour': numbers(single, named, 'colour', list(COLOURS))}
+    def _patches(self, rng: np.random.Generator, scene: int, cover: dict[int, np.ndarray],
+                 number: int) -> list[tuple[int, Names]]:
+        """Draw patches, half of them of the bare table, with what the others mostly show."""
+        bare = np.flatnonzero(cover[0] > 0.98)
+        anywhere = rng.choice(PLACES, size=number - number // 2, replace=False)
+        found = [(int(p), Names(BACKGROUND, None)) for p in rng.permutation(bare)[:number // 2]]
+        for place in (int(p) for p in anywhere):
+            if cover[0][place] > 0.98:
+                found.append((place, Names(BACKGROUND, None)))
+            found += [(place, names_of(thing)) for thing in self.views.store.by_scene[scene]
+                      if cover[thing.instance][place] > 0.7]
+        return found
+
+
+def _covers(views: Views, scene: int) -> dict[int, np.ndarray]:
+    """Return which part of each patch an instance covers, (P,) float32; 0: no object."""
+    picture = views.instances[scene].reshape(GRID, PATCH, GRID, PATCH)
+    wanted = [0, *(thing.instance for thing in views.store.by_scene[scene])]
+    return {i: (picture == i).mean((1, 3), np.float32).ravel() for i in wanted}
+
+
+def words(rng: np.random.Generator, tokenizer: WordTokenizer, single: list[list[Names]],
+          whole: list[list[Names]], named: list[int], texts: int) -> dict[str, np.ndarray]:
+    """
+    Return captions of views, true of one object each and of whole pictures, as numbers.
+
+    named: views of one object whose names are told apart by heads as well.  texts: captions
+    beside those, of things shown or not.  See `ClipSource.draw` for what is returned.
+    """
+    pairs = [caption(rng, names[int(rng.integers(len(names)))]) for names in single
+             if names[0].kind != SPOILED]
+    pairs += [plain_caption(rng, names[int(rng.integers(len(names)))]) for names in whole]
+    pairs += [any_caption(rng) for _ in range(texts)]
+    said = [names for _, names in pairs]
+    return {'text': np.asarray(tokenizer([text for text, _ in pairs])),
+            'true': truth_table(single + whole, said), 'related': related_table(said),
+            'named': np.array(named, np.int64),
+            'kind': numbers(single, named, 'kind', list(KINDS)),
+            'colour': numbers(single, named, 'colour', list(COLOURS))}
 
 
 def numbers(shown: Sequence[Sequence[Names]], rows: Sequence[int], what: str,

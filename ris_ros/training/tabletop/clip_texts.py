@@ -99,6 +99,46 @@ def caption(rng: np.random.Generator, truth: Names) -> tuple[str, Names]:
     return form.format(phrase, *others[:form.count('{}') - 1]), said
 
 
+def plain_caption(rng: np.random.Generator, truth: Names) -> tuple[str, Names]:
+    """
+    Return a caption that names an object and says no more, and what it says.
+
+    For pictures of several objects: a place or another thing drawn at random would be false.
+    """
+    if truth.kind == BACKGROUND or (truth.colour and rng.random() < 0.5):
+        said = truth
+    elif truth.colour and rng.random() < 0.1:
+        said = Names(None, truth.colour)
+    else:
+        said = Names(truth.kind, None)
+    return str(rng.choice(PLAIN_FORMS)).format(_phrase(rng, said)), said
+
+
+def any_caption(rng: np.random.Generator) -> tuple[str, Names]:
+    """Return a caption of something, shown or not: what texts alone are compared by."""
+    draw = rng.random()
+    if draw < 0.08:
+        return plain_caption(rng, Names(BACKGROUND, None))
+    kind = str(rng.choice(list(KINDS)))
+    return caption(rng, Names(kind, str(rng.choice(list(COLOURS)))))
+
+
+def related_table(said: Sequence[Names]) -> np.ndarray:
+    """
+    Return (captions, captions) bool: which two captions one of which follows from the other.
+
+    "The red mug" follows from nothing but itself, "the mug" and "the red one" from it; "the
+    blue mug" has nothing to do with it.  No caption counts as its own relative.
+    """
+    known = sorted(set(said), key=repr)
+    column = {n: i for i, n in enumerate(known)}
+    follows = np.array([[fits(a, b) for b in known] for a in known], bool)
+    where = np.array([column[n] for n in said])
+    table: np.ndarray = (follows | follows.T)[where[:, None], where[None]]
+    np.fill_diagonal(table, False)
+    return table
+
+
 def fits(said: Names, shown: Names) -> bool:
     """Tell whether what is said is true of what is shown."""
     if shown.kind == SPOILED:

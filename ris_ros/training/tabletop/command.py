@@ -17,6 +17,7 @@ from ris_ros.training.tabletop.settings import (
     CaptionerSettings,
     ClipSettings,
     MatcherSettings,
+    PlainClipSettings,
     SamSettings,
     TabletopSettings,
 )
@@ -39,6 +40,8 @@ class Trainer(NamedTuple):
 TRAINERS: dict[str, Trainer] = {
     'sam': Trainer('ris_ros.training.tabletop.sam:train_sam', SamSettings, True),
     'clip': Trainer('ris_ros.training.tabletop.clip:train_clip', ClipSettings, True),
+    'clip_plain': Trainer('ris_ros.training.tabletop.clip_plain:train_clip_plain',
+                          PlainClipSettings, True),
     'matcher': Trainer('ris_ros.training.tabletop.matcher:train_matcher', MatcherSettings),
     'captioner': Trainer('ris_ros.training.tabletop.captioner:train_captioner',
                          CaptionerSettings),
@@ -53,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=None,
                         help='folder for the finished weights (default: WORK/weights)')
     parser.add_argument('--init', type=Path, default=None, metavar='DIR',
-                        help='folder of finished weights that sam and clip go on from')
+                        help='folder of finished weights that sam, clip and clip_plain go on from')
     parser.add_argument('--networks', nargs='+', choices=tuple(TRAINERS), default=list(TRAINERS))
     parser.add_argument('--scenes', type=int, default=5000, help='training scenes to render')
     parser.add_argument('--val-scenes', type=int, default=200)
@@ -111,7 +114,7 @@ def _checked_settings(args: argparse.Namespace) -> dict[str, TabletopSettings]:
                 raise BadInputError(f'--init: {path} is not there')
             defaults = {'rate': INIT_RATE}
         elif args.init:
-            print(f'{name}: starts anew, --init is for sam and clip', file=sys.stderr)
+            print(f'{name}: starts anew, --init is not for it', file=sys.stderr)
         settings[name] = read_settings(trainer.settings, args, name, tuple(TRAINERS),
                                        trainer.settings.figures, defaults)
     return settings

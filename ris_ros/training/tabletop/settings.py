@@ -42,9 +42,10 @@ class ClipSettings(TabletopSettings):
     of them, see `clip_draws.KEPT`.
     """
 
-    figures: ClassVar[tuple[str, ...]] = tuple(
-        f'{view}_{what}' for view in ('local', 'hybrid')
-        for what in ('kind', 'colour', 'both', 'whole_first'))
+    figures: ClassVar[tuple[str, ...]] = (
+        *(f'{view}_{what}' for view in ('local', 'hybrid')
+          for what in ('kind', 'colour', 'both', 'whole_first')),
+        'text_related', 'text_table', 'text_nearer', 'peak_coloured', 'peak_bare')
 
     local: int = option(80, 'masked frames per batch', source=OURS, minimum=2)
     hybrid: int = option(48, 'pairs of HybridGL streams per batch', source=OURS, minimum=2)
@@ -52,11 +53,39 @@ class ClipSettings(TabletopSettings):
     whole: int = option(6, 'whole pictures per batch', source=OURS, minimum=2)
     dense: int = option(2, 'pictures per batch whose dense features are trained', source=OURS,
                         minimum=1)
+    dense_patches: int = option(8, 'single patches of each of them, half of the bare table',
+                                source=OURS, minimum=2, maximum=64)
+    texts: int = option(64, 'captions per batch beside those of what is shown', source=OURS,
+                        minimum=0)
+    text_weight: float = option(0.5, 'weight of the loss that brings captions together one of '
+                                'which follows from the other', source=OURS, minimum=0)
+    text_scale: float = option(15.0, 'factor on the cosines of captions in that loss',
+                               source=OURS, minimum=1, maximum=100)
     full_from: float = option(0.65, 'part of the run after which most steps are on all patches',
                               source=OURS, minimum=0, maximum=1)
     proposed_scenes: int = option(450, 'scenes whose proposals by the small SAM are shown',
                                   source=OURS, minimum=1)
     validation_scenes: int = option(40, 'the same, of a validation', source=OURS, minimum=1)
+
+
+@dataclass(frozen=True)
+class PlainClipSettings(TabletopSettings):
+    """The small CLIP of frames, windows and sentences alone."""
+
+    figures: ClassVar[tuple[str, ...]] = ('window_kind', 'window_colour', 'text_related',
+                                          'text_table', 'text_nearer', 'peak_coloured',
+                                          'peak_bare')
+
+    windows: int = option(96, 'windows of frames per batch', source=OURS, minimum=2)
+    frames: int = option(16, 'whole frames per batch', source=OURS, minimum=2)
+    kept: int = option(98, 'patches kept of a picture in most steps', source=OURS, minimum=16,
+                       maximum=196)
+    full_from: float = option(0.65, 'part of the run after which most steps keep all patches',
+                              source=OURS, minimum=0, maximum=1)
+    texts: int = changed(ClipSettings, 'texts', 64)
+    text_weight: float = changed(ClipSettings, 'text_weight', 0.5)
+    text_scale: float = changed(ClipSettings, 'text_scale', 15.0)
+    validation_windows: int = option(200, 'windows of a validation', source=OURS, minimum=1)
 
 
 @dataclass(frozen=True)
