@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ris_ros.lazy import require
-from ris_ros.settings import from_mapping, parse_assignments, to_yaml
+from ris_ros.settings import from_mapping, parse_assignments, read_mapping, to_yaml
 from ris_ros.training.engine.settings import EngineSettings, check_keep_best, check_length
 from ris_ros.types import BadInputError
 
@@ -44,7 +43,7 @@ def read_settings(settings_cls: type[S], args: argparse.Namespace, section: str 
     does not fit.
     """
     values = dict(defaults or {})
-    values |= _from_yaml(args.config, section, sections) if args.config else {}
+    values |= _from_file(args.config, section, sections) if args.config else {}
     values |= {name: getattr(args, name) for name in FLAGS
                if getattr(args, name, None) is not None}
     values |= parse_assignments(settings_cls, _own(args.settings, section, sections))
@@ -73,19 +72,12 @@ def _own(assignments: Sequence[str], section: str, sections: Sequence[str]) -> l
     return own
 
 
-def _from_yaml(path: Path, section: str, sections: Sequence[str]) -> dict[str, Any]:
-    yaml = require('yaml', 'training')
-    try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(f'cannot read settings from {path}: {error}') from error
-    if data is not None and not isinstance(data, Mapping):
-        raise BadInputError(f'{path} must hold one mapping of setting names to values')
+def _from_file(path: Path, section: str, sections: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     inner: dict[str, Any] = {}
-    for name, value in (data or {}).items():
+    for name, value in read_mapping(path, 'settings').items():
         if name not in sections:
-            values[str(name)] = value
+            values[name] = value
         elif not isinstance(value, Mapping):
             raise BadInputError(f'{path}: {name} must hold a mapping of setting names to values')
         elif name == section:
