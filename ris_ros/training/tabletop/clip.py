@@ -261,7 +261,8 @@ def peak_report(model: ClipTrainee, tokenizer: Any, views: Views, scenes: int = 
             hits['peak_coloured'].append(at[0] is not None and at[0].kind == thing.kind
                                          and at[0].colour == thing.colour)
             hits['peak_bare'].append(at[1] is not None and at[1].kind == thing.kind)
-    return {name: round(float(np.mean(found or [0.0])), 3) for name, found in hits.items()}
+    return {name: round(float(np.mean(found)), 3) if found else 0.0
+            for name, found in hits.items()}
 
 
 def _whole_first(model: ClipTrainee, tokenizer: Any, views: Views, rng: np.random.Generator,

@@ -3,16 +3,17 @@ Train the small image-text matcher of the tabletop profile, which IteRPrimE look
 
 The network is `models.albef` in small.  Its task is image-text matching over many statements
 per picture, true and false (`tabletop_statements`), so that the tower runs once per picture.
-Three further losses use the masks that the simulator knows, and nothing of them is kept:
+Two further losses use the masks that the simulator knows, and nothing of them is kept:
 
 - names: patches of the tower's output tell kind, colour and size of what they show;
-- words: in the first fusion layer a phrase looks at all that it fits by itself, in the Grad-CAM
-  layer the target's phrase and [CLS] look at the object meant (cross-attention, mean of heads);
-- map: Grad-CAM's own map of a true statement, weighted by IteRPrimE's rules without the local
-  term, falls on the object meant.  It is a gradient, so this loss is differentiated twice.
+- words: in the first fusion layer a phrase looks at all that it fits by itself, in a later one
+  (`meant_above` the Grad-CAM layer) the target's phrase and [CLS] look at the object meant
+  (cross-attention, mean of heads).
 
 So the matcher was shown where things are, unlike the paper's ALBEF, and it knows the simulated
-tabletop only.  To fit one CPU core most steps keep the patches with objects and a random part
+tabletop only.  Grad-CAM's own map, which IteRPrimE is tested with, is in no loss.  Labels are
+smoothed and patches hidden at random, so that a match stays unsure and another look can add to
+it.  To fit one CPU core most steps keep the patches with objects and a random part
 of the table; a kept patch of the table counts in every attention for those left out.
 """
 from __future__ import annotations
@@ -36,12 +37,12 @@ from ris_ros.training.engine.package import write_network
 from ris_ros.training.engine.task import Batch, Loss, Task
 from ris_ros.training.tabletop.job import Job
 from ris_ros.training.tabletop.matcher_data import IGNORE, MatcherSource, Pictures
-from ris_ros.training.tabletop.matcher_report import report_on
+from ris_ros.training.tabletop.matcher_report import grad_cam_layer, report_on
 from ris_ros.training.tabletop.matcher_start import start_from_clip
 from ris_ros.training.tabletop.settings import MatcherSettings
 from ris_ros.training.tabletop.statements import matcher_vocabulary
 
-WEIGHTS = {'match': 1.0, 'names': 1.0, 'known': 0.3, 'meant': 0.5, 'map': 0.5}
+WEIGHTS = {'match': 1.0, 'names': 1.0, 'known': 0.3, 'meant': 0.5}
 TABLE_WEIGHT = 0.2       # of patches of the table among those that tell their kind
 
 
@@ -49,14 +50,9 @@ def tabletop_matcher_config() -> dict[str, Any]:
     """Return the configuration as `Networks.matcher` reads it, vocabulary included."""
     words = matcher_vocabulary()
     return {'image_size': 320, 'patch': 16, 'vision_width': 128, 'vision_depth': 6,
-            'vision_heads': 4, 'text_width': 128, 'text_layers': 6, 'fusion_layer': 2,
+            'vision_heads': 4, 'text_width': 128, 'text_layers': 8, 'fusion_layer': 2,
             'heads': 4, 'intermediate': 384, 'vocab': len(words), 'positions': 64,
             'text_eps': 1e-6, 'vocabulary': words}
-
-
-def grad_cam_layer(config: AlbefConfig) -> int:
-    """Return the layer that IteRPrimE watches: the last in which all words look."""
-    return config.text_layers - 2
 
 
 class MatcherTrainee(nn.Module):
@@ -153,20 +149,6 @@ def _falls_on(where: Tensor, wanted: Tensor) -> Tensor:
     return (each * rows).sum() / rows.sum().clamp(min=1)
 
 
-def first_map(weights: Tensor, gradient: Tensor, words: Tensor, primary: Tensor) -> Tensor:
-    """
-    Return IteRPrimE's map of the first look without its local term (mode 3), (B, C, K).
-
-    weights, gradient: (B, heads, C, T, K).  words, primary: (B, C, T) bool.  [CLS] counts once,
-    an effective word once, the primary word as often as there are effective words.
-    """
-    cam = (weights * gradient.clamp(min=0)).mean(1)
-    count = words.float()
-    count = count + primary * count.sum(-1, keepdim=True)
-    count[..., 0] += 1
-    return (cam * count[..., None]).sum(2)
-
-
 class MatcherTask(Task):
     """The small matcher in training: tower, fusion layers, the losses added up."""
 
@@ -189,31 +171,25 @@ class MatcherTask(Task):
 
     def loss(self, batch: Batch, fraction: float) -> Loss:
         """Return the weighted sum of the losses, and each."""
-        losses = self.losses(batch, fraction > self.settings.map_from)
+        losses = self.losses(batch)
         return torch.stack([WEIGHTS[k] * v for k, v in losses.items()]).sum(), losses
 
-    def losses(self, batch: Batch, with_map: bool = True) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of a batch by name, see WEIGHTS."""
-        model, ids = self.model, batch['ids']
+        model, ids, s = self.model, batch['ids'], self.settings
         bias = F.pad(batch['weight'].log(), (1, 0))
         pixels = model.normalised(batch['patches'])
         image = model.tower(pixels, batch['index'], bias)
         logits, maps = model.match(image, ids, batch['valid'], bias)
-        layer = grad_cam_layer(self.config) - self.config.fusion_layer
-        early, late = (maps[i].mean(1).view(*ids.shape, -1)[..., 1:] for i in (0, layer))
-        losses = {'match': F.cross_entropy(logits.flatten(0, 1), batch['match'].flatten()),
-                  'names': self._name_loss(image[:, 1:], batch),
-                  'known': _falls_on(early, batch['known']),
-                  'meant': _falls_on(late, batch['meant'])}
-        if with_map:
-            gradient, = torch.autograd.grad(
-                (logits[..., 1] * batch['match']).sum(), maps[layer], create_graph=True)
-            grouped = (*maps[layer].shape[:2], *ids.shape[1:], -1)
-            cam = first_map(maps[layer].view(grouped)[..., 1:], gradient.view(grouped)[..., 1:],
-                            batch['words'], batch['primary'])
-            where = cam / (cam.sum(-1, keepdim=True) + 1e-8)
-            losses['map'] = _falls_on(where, batch['meant'][:, :, 0])
-        return losses
+        # The last layer's weights are those of [CLS] alone.
+        layer = min(grad_cam_layer(self.config) + s.meant_above, self.config.text_layers - 2)
+        early, late = (maps[i].mean(1).view(*ids.shape, -1)[..., 1:]
+                       for i in (0, layer - self.config.fusion_layer))
+        return {'match': F.cross_entropy(logits.flatten(0, 1), batch['match'].flatten(),
+                                         label_smoothing=s.smoothing),
+                'names': self._name_loss(image[:, 1:], batch),
+                'known': _falls_on(early, batch['known']),
+                'meant': _falls_on(late, batch['meant'])}
 
     def _name_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
         scores = self.model.names(tokens).flatten(0, 1)

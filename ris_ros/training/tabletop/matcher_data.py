@@ -18,6 +18,7 @@ from ris_ros.training.tabletop.shards import SceneStore, scene_digest
 from ris_ros.training.tabletop.statements import CONTENT, FOREIGN, Speaker, Statement
 
 IGNORE = -100
+HIDDEN = np.float32(1e-6)      # weight of a patch that nothing is to see
 PROMPT_TOKENS = 1 + len(PROMPT.split())
 SAID = ('ids', 'valid', 'match', 'known', 'meant', 'words', 'primary')
 
@@ -110,6 +111,10 @@ class MatcherSource:
         cut = patches.reshape(scenes, kept, side, side, 3)
         cut[mirror] = cut[mirror, :, :, ::-1]
         cover = pictures.cover[picks[:, None], :, index].astype(np.float32) / 255   # B, K, M
+        if rng.random() < self.settings.hidden_odds:
+            # A hidden patch is seen by nothing, and nobody is told to look at it.
+            hidden = rng.random(index.shape) < rng.random((scenes, 1)) * self.settings.hidden
+            weight, cover = np.where(hidden, HIDDEN, weight), cover * ~hidden[..., None]
         row, column = np.divmod(index, pictures.grid)
         index = np.where(mirror[:, None], row * pictures.grid + pictures.grid - 1 - column, index)
         said = []

@@ -11,13 +11,19 @@ from ris_ros.methods.iterprime import maps
 from ris_ros.methods.iterprime.method import IteRPrimE
 from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.methods.iterprime.text import IterPrimeText, plan_of_words
-from ris_ros.models.albef import Albef
+from ris_ros.models.albef import Albef, AlbefConfig
 from ris_ros.models.matcher import Matcher
 from ris_ros.models.wordpiece import WordPiece
 from ris_ros.training.tabletop.shards import SceneStore
 from ris_ros.training.tabletop.statements import CONTENT, Speaker, Statement
 
 TAGS = ('attribute', 'position', 'relation', 'size')
+ABOVE = 3       # fusion layers above the one that IteRPrimE watches
+
+
+def grad_cam_layer(config: AlbefConfig) -> int:
+    """Return the layer that IteRPrimE watches; `ABOVE` more read what it found (ours)."""
+    return max(config.fusion_layer, config.text_layers - 1 - ABOVE)
 
 
 def plan_of(statement: Statement, tokenizer: WordPiece) -> IterPrimeText:
@@ -38,7 +44,7 @@ def report_on(model: Albef, tokenizer: WordPiece, store: SceneStore, scenes: int
     store are read, with statements that are the same at every call.
     """
     matcher = Matcher(copy.deepcopy(model), tokenizer, str(next(model.parameters()).device))
-    layer = model.config.text_layers - 2
+    layer = grad_cam_layer(model.config)
     methods = {name: IteRPrimE(matcher, None, IterPrimeSettings(layer=layer, iterations=looks))
                for name, looks in (('peak', 3), ('first', 1))}
     right: list[bool] = []

@@ -90,7 +90,7 @@ class PlainClipSettings(TabletopSettings):
 
 @dataclass(frozen=True)
 class MatcherSettings(TabletopSettings):
-    """The small image-text matcher; in float32, since Grad-CAM's loss differentiates twice."""
+    """The small image-text matcher; in float32, for its losses read attention weights."""
 
     figures: ClassVar[tuple[str, ...]] = (
         'itm', 'first', 'peak', 'peak_attribute', 'peak_position', 'peak_relation', 'peak_size')
@@ -103,8 +103,13 @@ class MatcherSettings(TabletopSettings):
                                      source=OURS, minimum=0, maximum=1)
     all_patches_odds: float = option(0.25, 'how often they do then, with half the pictures',
                                      source=OURS, minimum=0, maximum=1)
-    map_from: float = option(0.08, "part of the run after which Grad-CAM's own map is trained",
-                             source=OURS, minimum=0, maximum=1)
+    smoothing: float = option(0.1, 'label smoothing of the match', source=OURS, minimum=0,
+                              maximum=0.5)
+    hidden: float = option(0.4, 'largest part of the patches that is hidden at random',
+                           source=OURS, minimum=0, maximum=0.9)
+    hidden_odds: float = option(0.5, 'how often some are', source=OURS, minimum=0, maximum=1)
+    meant_above: int = option(1, 'layers above the watched one in which the phrase is shown the '
+                              'object meant', source=OURS, minimum=0, maximum=2)
     validation_scenes: int = option(30, 'scenes of a validation', source=OURS, minimum=1)
 
 

@@ -13,7 +13,6 @@ for library in ('cv2', 'PIL', 'tqdm', 'safetensors'):
 import torch.nn.functional as F
 from tabletop_jobs import job_of
 
-from ris_ros.methods.iterprime import maps
 from ris_ros.models.albef import Albef, AlbefConfig, attention_gradient
 from ris_ros.models.matcher import Matcher
 from ris_ros.models.weights import WeightStore
@@ -38,7 +37,7 @@ from ris_ros.training.tabletop.statements import (
 )
 
 SMALL = {'image_size': 80, 'patch': 16, 'vision_width': 16, 'vision_depth': 1, 'vision_heads': 2,
-         'text_width': 16, 'text_layers': 4, 'fusion_layer': 1, 'heads': 2, 'intermediate': 32}
+         'text_width': 16, 'text_layers': 6, 'fusion_layer': 1, 'heads': 2, 'intermediate': 32}
 
 
 class DrawnStore:
@@ -233,18 +232,38 @@ def test_patches_left_out_count_through_those_kept(config):
     torch.testing.assert_close(some[:, :4], whole[:, :4], rtol=1e-4, atol=1e-5)
 
 
-def test_the_trained_map_is_the_methods_own(store, tokenizer):
-    torch.manual_seed(2)
-    s = next(s for _, s in statements(store) if s.tag == 'relation')
-    plan = plan_of(s, tokenizer)
-    t = 4 + len(s.words)
-    a, g = torch.rand(2, t, 5, 5), torch.randn(2, t, 5, 5)
-    words, primary = torch.zeros(2, 1, 1, t, dtype=torch.bool)
-    words[..., list(plan.effective_tokens)] = True
-    primary[..., list(plan.primary_tokens)] = True
-    ours = tm.first_map(a.flatten(2)[None, :, None], g.flatten(2)[None, :, None], words, primary)
-    wanted = maps.word_map(a, g.clamp(min=0), plan, mode=3)
-    torch.testing.assert_close(maps.stretch(ours.view(5, 5)), wanted)
+def test_three_layers_read_what_the_watched_one_found(config):
+    shipped = AlbefConfig.from_dict({k: v for k, v in tm.tabletop_matcher_config().items()
+                                     if k != 'vocabulary'})
+    assert shipped.text_layers - 1 - tm.grad_cam_layer(shipped) == 3
+    assert tm.grad_cam_layer(shipped) > shipped.fusion_layer
+
+
+def test_no_loss_is_on_the_map_that_is_tested(config, pictures, tokenizer, store, tmp_path):
+    """Grad-CAM differentiates the match by attention; training takes no such derivative."""
+    task = task_of(config, pictures, tokenizer, store, tmp_path)
+    batch = as_tensors(task.source.batch(np.random.default_rng(0), 2, 4, 25))
+    losses = task.losses(batch)
+    assert set(losses) == {'match', 'names', 'known', 'meant'}
+    above = tm.grad_cam_layer(task.config) + task.settings.meant_above
+    watched = task.model.albef.layers[tm.grad_cam_layer(task.config)].crossattention
+    assert above > tm.grad_cam_layer(task.config)
+    losses['meant'].backward(retain_graph=True)
+    last = task.model.albef.layers[above + 1]
+    assert all(p.grad is None for p in last.parameters()), 'layers above it are not in that loss'
+    assert any(p.grad is not None for p in watched.parameters())
+
+
+def test_hidden_patches_are_seen_by_nothing_and_asked_of_nobody(pictures, tokenizer):
+    settings = MatcherSettings(hidden=0.9, hidden_odds=1.0)
+    source = MatcherSource(pictures, tokenizer, settings)
+    batch = source.batch(np.random.default_rng(1), 3, 5, 25)
+    hidden = batch['weight'] < 1e-3
+    assert 0 < hidden.mean() < 1
+    for name in ('known', 'meant'):
+        assert not batch[name][np.broadcast_to(hidden[:, None, None], batch[name].shape)].any()
+    plain = MatcherSource(pictures, tokenizer, MatcherSettings(hidden_odds=0.0))
+    assert (plain.batch(np.random.default_rng(1), 3, 5, 25)['weight'] >= 1).all()
 
 
 def test_the_tower_starts_from_the_clip(tmp_path):
@@ -284,9 +303,8 @@ def test_steps_lower_every_loss(config, pictures, tokenizer, store, tmp_path):
     assert set(history[0]) == set(tm.WEIGHTS)
     for name in history[0]:
         assert history[-1][name] < history[0][name], name
-    early, late = task.loss(batch, 0.0), task.loss(batch, 0.99)
-    assert torch.isfinite(early[0]) and torch.isfinite(late[0])
-    assert set(late[1]) - set(early[1]) == {'map'}
+    total, parts = task.loss(batch, 0.0)
+    assert torch.isfinite(total) and set(parts) == set(tm.WEIGHTS)
 
 
 def test_losses_leave_out_what_has_no_truth(config, pictures, tokenizer, store, tmp_path):
