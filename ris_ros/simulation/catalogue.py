@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -214,3 +215,9 @@ HELD_OUT_KINDS: dict[str, Callable[[float], Shape]] = {
     'vase': _vase, 'pyramid': _pyramid, 'ring': _ring,
 }
 ALL_KINDS = {**KINDS, **HELD_OUT_KINDS}
+
+
+@lru_cache(maxsize=256)
+def shape_of(kind: str, scale: float) -> Shape:
+    """Return the shape of a kind at a scale; the latest are kept, their meshes take time."""
+    return ALL_KINDS[kind](scale)

@@ -20,12 +20,24 @@ PER_SCENE = {'attribute': 3, 'position': 2, 'relation': 3, 'size': 1, 'ambiguous
 
 
 @dataclass(frozen=True)
+class Part:
+    """A noun phrase of a sentence, as said, and the instances that it fits by itself."""
+
+    text: str
+    instances: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Expression:
     """
     What is said, its tag, and the instances it fits (from 1).
 
-    One target: answerable.  Two or more: ambiguous.  None: the object is absent.
-    unseen: the target's kind is held out of training.
+    Answerable: the targets are what is meant, one object or, where several are named, all of
+    them.  Not answerable with targets: ambiguous, it fits each of them.  Not answerable
+    without: absent, it fits nothing.
+    unseen: a target's kind is held out of training.  tags: further groups that the sentence
+    belongs to.  family: the kind of template it was made from, and parts: the noun phrases in
+    it, the target's first; empty on the plain table.
     """
 
     text: str
@@ -33,6 +45,16 @@ class Expression:
     targets: tuple[int, ...]
     answerable: bool
     unseen: bool = False
+    tags: tuple[str, ...] = ()
+    family: str = ''
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Return answerable, ambiguous or absent."""
+        if self.answerable:
+            return 'answerable'
+        return 'ambiguous' if self.targets else 'absent'
 
 
 Candidate = tuple[str, str, tuple[int, ...]]

@@ -5,7 +5,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from ris_ros.simulation.catalogue import ALL_KINDS, Part
+from ris_ros.simulation.catalogue import Part, shape_of
 from ris_ros.simulation.scene import SceneSpec
 
 VISUAL_GROUP, COLLISION_GROUP = 1, 3
@@ -46,7 +46,7 @@ def _geom(part: Part, name: str, rgb: tuple[float, float, float], visual: bool) 
 def _object_xml(spec: SceneSpec, index: int) -> tuple[str, str]:
     """Return (assets, body) of one object; bodies are named object1, object2, ..."""
     item = spec.objects[index]
-    shape = ALL_KINDS[item.kind](item.scale)
+    shape = shape_of(item.kind, item.scale)
     assets, geoms = [], []
     for role, parts in (('v', shape.visual), ('c', shape.collision)):
         for k, part in enumerate(parts):

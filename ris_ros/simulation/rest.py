@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.simulation.catalogue import ALL_KINDS
+from ris_ros.simulation.catalogue import shape_of
 from ris_ros.simulation.scene import SceneSpec
 from ris_ros.simulation.truth import TABLE
 
@@ -52,13 +52,13 @@ def settled_support(model: Any, data: Any, bodies: Sequence[int], spec: SceneSpe
 
 def _is_container(spec: SceneSpec, index: int) -> bool:
     item = spec.objects[index]
-    return ALL_KINDS[item.kind](item.scale).container
+    return shape_of(item.kind, item.scale).container
 
 
 def _within(spec: SceneSpec, places: np.ndarray, i: int, container: int) -> bool:
     """Tell whether the feet of one object are inside of a container, below its rim."""
     item = spec.objects[container]
-    shape = ALL_KINDS[item.kind](item.scale)
+    shape = shape_of(item.kind, item.scale)
     if not shape.container or shape.support is None:
         return False
     offset = places[i] - places[container]

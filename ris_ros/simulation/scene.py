@@ -1,59 +1,29 @@
 """What stands on the table, where the camera is and how the light falls: functions of a seed."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ris_ros.simulation.catalogue import ALL_KINDS, COLOURS, HELD_OUT_KINDS, KINDS, SIZES
+from ris_ros.simulation.catalogue import COLOURS, HELD_OUT_KINDS, KINDS, SIZES, shape_of
+from ris_ros.simulation.clutter import CLUTTER_VIEW, sample_clutter
+from ris_ros.simulation.spec import (
+    HEIGHT,
+    SPLITS,
+    WIDTH,
+    ObjectSpec,
+    SceneSpec,
+    is_clutter,
+    purpose_of,
+    split_of,
+)
 from ris_ros.types import BadInputError, Camera
 
-# Seeds 0-89999 are for training and validation; nothing is ever tuned on the others.
-SPLITS: dict[str, range] = {
-    'train': range(0, 80000), 'val': range(80000, 90000), 'test': range(100000, 101000),
-    'unseen': range(110000, 110200),
-}
-WIDTH, HEIGHT = 640, 480
+__all__ = ['HEIGHT', 'SPLITS', 'WIDTH', 'ObjectSpec', 'SceneSpec', 'is_clutter', 'sample_scene',
+           'split_of']
+
 WORKSPACE = (0.27, 0.20)   # half extents of the region objects stand in, metres
 TEXTURES = ('flat', 'gradient', 'checker', 'speckle')
-
-
-@dataclass(frozen=True)
-class ObjectSpec:
-    """One object as placed: names, scale, colour, pose of its foot, what it stands on."""
-
-    kind: str
-    colour: str
-    size: str
-    scale: float
-    rgb: tuple[float, float, float]
-    position: tuple[float, float, float]
-    yaw: float
-    support: int | None = None      # index of the object it was put on or into
-    contained: bool = False         # put into a container rather than on top
-
-
-@dataclass(frozen=True)
-class SceneSpec:
-    """Everything that makes a scene; built by `sample_scene`, nothing in it is random any more."""
-
-    seed: int
-    objects: tuple[ObjectSpec, ...]
-    eye: tuple[float, float, float]
-    look_at: tuple[float, float, float]
-    roll: float
-    camera: Camera
-    table_texture: str
-    table_rgb: tuple[tuple[float, float, float], tuple[float, float, float]]
-    floor_rgb: tuple[float, float, float]
-    lights: tuple[tuple[tuple[float, float, float], float], ...]   # position, brightness
-    ambient: float
-    shininess: float
-
-
-def split_of(seed: int) -> str:
-    """Return the split that a seed belongs to, or 'other'."""
-    return next((name for name, seeds in SPLITS.items() if seed in seeds), 'other')
+# Distance in metres, degrees down and degrees aside between which the camera is drawn.
+VIEW = ((0.70, 0.85), (38, 62), (-25, 25))
 
 
 def sample_scene(seed: int) -> SceneSpec:
@@ -65,9 +35,9 @@ def sample_scene(seed: int) -> SceneSpec:
     if seed < 0:
         raise BadInputError(f'scene seed {seed} is negative; use an integer from 0 up')
     rng = np.random.Generator(np.random.PCG64([seed, 20260101]))
-    kinds = list(KINDS)
-    objects = _sample_objects(rng, kinds, unseen=split_of(seed) == 'unseen')
-    eye, look_at, roll = _sample_view(rng)
+    unseen, clutter = purpose_of(seed) == 'unseen', is_clutter(seed)
+    objects = sample_clutter(rng, unseen) if clutter else _sample_objects(rng, list(KINDS), unseen)
+    eye, look_at, roll = _sample_view(rng, *(CLUTTER_VIEW if clutter else VIEW))
     focal = float(rng.uniform(590, 630))
     camera = Camera(focal, focal, WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5, WIDTH, HEIGHT)
     base = rng.uniform(0.18, 0.75)
@@ -86,11 +56,12 @@ def _rgb(values: np.ndarray) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _sample_view(rng: np.random.Generator) -> tuple[tuple[float, float, float],
-                                                    tuple[float, float, float], float]:
-    """Camera on the near side of the table, 0.70 to 0.85 m away, looking down 38 to 62 degrees."""
-    distance = rng.uniform(0.70, 0.85)
-    elevation, azimuth = np.radians(rng.uniform(38, 62)), np.radians(rng.uniform(-25, 25))
+def _sample_view(rng: np.random.Generator, away: tuple[float, float], down: tuple[float, float],
+                 aside: tuple[float, float]) -> tuple[tuple[float, float, float],
+                                                      tuple[float, float, float], float]:
+    """Put the camera on the near side of the table; ranges as in VIEW.  Eye, target, roll."""
+    distance = rng.uniform(*away)
+    elevation, azimuth = np.radians(rng.uniform(*down)), np.radians(rng.uniform(*aside))
     look_at = np.array([rng.uniform(-0.02, 0.02), rng.uniform(-0.02, 0.03), 0.02])
     eye = look_at + distance * np.array([
         np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth),
@@ -150,11 +121,11 @@ def _place_on_another(rng: np.random.Generator, placed: list[ObjectSpec], carrie
     """Put one object in three on or into something that fits, when there is such a thing."""
     if rng.random() > 0.34 or names[0] in ('plate', 'bowl', 'bottle', 'book', 'cylinder', 'vase'):
         return None
-    shape = ALL_KINDS[names[0]](scale)
+    shape = shape_of(names[0], scale)
     order = rng.permutation(len(placed))
     for index in order:
         carrier = placed[int(index)]
-        carrier_shape = ALL_KINDS[carrier.kind](carrier.scale)
+        carrier_shape = shape_of(carrier.kind, carrier.scale)
         if int(index) in carried or carrier_shape.support is None or carrier.support is not None:
             continue
         surface, free_radius = carrier_shape.support
@@ -171,8 +142,8 @@ def _place_on_table(rng: np.random.Generator, placed: list[ObjectSpec],
                     names: tuple[str, str, str], scale: float,
                     rgb: tuple[float, float, float], yaw: float) -> ObjectSpec | None:
     """Find a free spot on the table; None when sixty tries found none."""
-    shape = ALL_KINDS[names[0]](scale)
-    standing = [(o, ALL_KINDS[o.kind](o.scale)) for o in placed if o.support is None]
+    shape = shape_of(names[0], scale)
+    standing = [(o, shape_of(o.kind, o.scale)) for o in placed if o.support is None]
     for _ in range(60):
         x = float(rng.uniform(-WORKSPACE[0], WORKSPACE[0]))
         y = float(rng.uniform(-WORKSPACE[1], WORKSPACE[1]))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.simulation.catalogue import ALL_KINDS
+from ris_ros.simulation.catalogue import shape_of
 from ris_ros.simulation.scene import SceneSpec
 from ris_ros.types import POSITIONS, BadInputError, Camera
 
@@ -64,7 +64,9 @@ class SceneTruth:
     leaning (K,) bool: rests inside a container; rests on several things, so that neither
     "on" nor "inside" is decided.  pixels (K,) float64: visible area; centres (K, 2) float64
     and boxes (K, 4) float64 x0, y0, x1, y1 (exclusive): centroid and extent of what is
-    visible, NaN where nothing is.  All pixel measures are of a picture of `camera`'s size.
+    visible, NaN where nothing is.  covered (K,) float64: part of the visible outline, [0, 1],
+    where something nearer cuts the object off.  All pixel measures are of a picture of
+    `camera`'s size.
     """
 
     seed: int
@@ -80,17 +82,20 @@ class SceneTruth:
     pixels: np.ndarray
     centres: np.ndarray
     boxes: np.ndarray
+    covered: np.ndarray
 
     @classmethod
     def observe(cls, spec: SceneSpec, instances: np.ndarray, poses: np.ndarray,
                 support: np.ndarray | None = None, contained: np.ndarray | None = None,
-                leaning: np.ndarray | None = None) -> SceneTruth:
+                leaning: np.ndarray | None = None, depth: np.ndarray | None = None
+                ) -> SceneTruth:
         """
         Put together what is known of a scene.
 
         instances: (H, W) uint8, i where object i - 1 is visible, of any size with the
         camera's aspect.  poses: (K, 7) or (K, 3).  support, contained, leaning: as settled;
-        None takes the way the objects were put.
+        None takes the way the objects were put.  depth: (H, W) metres; without it nothing
+        counts as covered.
         """
         count = len(spec.objects)
         if support is None:
@@ -105,7 +110,8 @@ class SceneTruth:
                    tuple(o.colour for o in spec.objects), tuple(o.size for o in spec.objects),
                    np.array([o.scale for o in spec.objects]), places,
                    np.asarray(support, np.int64), none if contained is None else contained,
-                   none if leaning is None else leaning, pixels, centres, boxes)
+                   none if leaning is None else leaning, pixels, centres, boxes,
+                   np.zeros(count) if depth is None else _covered(instances, depth, count))
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -122,7 +128,8 @@ class SceneTruth:
         """Return what `to_dict` wrote.  Raises BadInputError for any other record."""
         whole, yes = np.int64, np.bool_
         types = {'scales': float, 'poses': float, 'support': whole, 'contained': yes,
-                 'leaning': yes, 'pixels': float, 'centres': float, 'boxes': float}
+                 'leaning': yes, 'pixels': float, 'centres': float, 'boxes': float,
+                 'covered': float}
         widths = {'poses': 7, 'centres': 2, 'boxes': 4}
         try:
             names: dict[str, Any] = {k: tuple(record[k]) for k in ('kinds', 'colours', 'sizes')}
@@ -166,7 +173,7 @@ class SceneTruth:
     @cached_property
     def extents(self) -> np.ndarray:
         """(K, 2) float64: radius of the footprint and height as built, metres."""
-        shapes = [ALL_KINDS[k](float(s)) for k, s in zip(self.kinds, self.scales, strict=True)]
+        shapes = [shape_of(k, float(s)) for k, s in zip(self.kinds, self.scales, strict=True)]
         return np.array([(s.radius, s.height) for s in shapes]).reshape(-1, 2)
 
     @cached_property
@@ -367,3 +374,17 @@ def _seen(instances: np.ndarray, count: int, scale: float
     with np.errstate(invalid='ignore'):
         centres = np.stack([sums_x / areas / scale, sums_y / areas / scale], 1)
     return areas / scale**2, centres, boxes / scale
+
+
+def _covered(instances: np.ndarray, depth: np.ndarray, count: int) -> np.ndarray:
+    """Return the part of each object's outline beside which a nearer object is seen."""
+    outline, cut = np.zeros((2, count + 1))
+    for near, far in (((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+                      ((slice(None), slice(1, None)), (slice(None), slice(None, -1)))):
+        for one, other in ((near, far), (far, near)):
+            mine, theirs = instances[one], instances[other]
+            edge = (mine != theirs) & (mine > 0)
+            before = edge & (theirs > 0) & (depth[other] < depth[one])
+            outline += np.bincount(mine[edge], minlength=count + 1)
+            cut += np.bincount(mine[before], minlength=count + 1)
+    return cut[1:] / np.maximum(outline[1:], 1)

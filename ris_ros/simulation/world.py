@@ -6,10 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ris_ros.simulation.describe import clutter_expressions
 from ris_ros.simulation.expressions import Expression, sample_expressions
 from ris_ros.simulation.model import COLLISION_GROUP, VISUAL_GROUP, look_at_rotation, scene_xml
 from ris_ros.simulation.rest import settled_support
-from ris_ros.simulation.scene import SceneSpec, sample_scene
+from ris_ros.simulation.scene import SceneSpec, is_clutter, sample_scene
 from ris_ros.simulation.sensor import sense_depth
 from ris_ros.simulation.studio import Studio, mujoco_module
 from ris_ros.simulation.truth import SceneTruth
@@ -120,8 +121,9 @@ class TabletopWorld:
     @cached_property
     def truth(self) -> SceneTruth:
         """What is true of the scene at rest."""
-        return SceneTruth.observe(self.spec, self.instances, self._poses(),
-                                  *settled_support(self.model, self.data, self._bodies, self.spec))
+        rests = settled_support(self.model, self.data, self._bodies, self.spec)
+        return SceneTruth.observe(self.spec, self.instances, self._poses(), *rests,
+                                  depth=self._geometry[0])
 
     @cached_property
     def _geometry(self) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +165,7 @@ class TabletopWorld:
     @cached_property
     def expressions(self) -> tuple[Expression, ...]:
         """Referring expressions of this scene with their true targets."""
-        return sample_expressions(self.truth)
+        return (clutter_expressions if is_clutter(self.seed) else sample_expressions)(self.truth)
 
     def surface_distance(self, point_cam: np.ndarray, instance: int) -> float:
         """Return metres from a point in the optical frame to the object's visible surface."""

@@ -1,0 +1,65 @@
+"""What a scene is made of, as data; and which seeds belong to which split."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ris_ros.types import Camera
+
+# Seeds of `train`, `val` and their clutter twins are for training and choosing settings; nothing
+# is ever tuned on the others, nor on any seed from 900000 up.
+SPLITS: dict[str, range] = {
+    'train': range(0, 80000), 'val': range(80000, 90000), 'test': range(100000, 101000),
+    'unseen': range(110000, 110200),
+    'clutter_train': range(200000, 280000), 'clutter_val': range(280000, 290000),
+    'clutter_test': range(900000, 901000), 'clutter_unseen': range(910000, 910300),
+}
+CLUTTER = 'clutter_'
+WIDTH, HEIGHT = 640, 480
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """One object as placed: names, scale, colour, pose of its foot, what it stands on."""
+
+    kind: str
+    colour: str
+    size: str
+    scale: float
+    rgb: tuple[float, float, float]
+    position: tuple[float, float, float]
+    yaw: float
+    support: int | None = None      # index of the object it was put on or into
+    contained: bool = False         # put into a container rather than on top
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Everything that makes a scene; built by `sample_scene`, nothing in it is random any more."""
+
+    seed: int
+    objects: tuple[ObjectSpec, ...]
+    eye: tuple[float, float, float]
+    look_at: tuple[float, float, float]
+    roll: float
+    camera: Camera
+    table_texture: str
+    table_rgb: tuple[tuple[float, float, float], tuple[float, float, float]]
+    floor_rgb: tuple[float, float, float]
+    lights: tuple[tuple[tuple[float, float, float], float], ...]   # position, brightness
+    ambient: float
+    shininess: float
+
+
+def split_of(seed: int) -> str:
+    """Return the split that a seed belongs to, or 'other'."""
+    return next((name for name, seeds in SPLITS.items() if seed in seeds), 'other')
+
+
+def is_clutter(seed: int) -> bool:
+    """Tell whether a seed's scene is a cluttered one."""
+    return split_of(seed).startswith(CLUTTER)
+
+
+def purpose_of(seed: int) -> str:
+    """Return train, val, test, unseen or other: what a seed is for in either world."""
+    return split_of(seed).removeprefix(CLUTTER)
