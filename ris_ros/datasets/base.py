@@ -70,12 +70,27 @@ class ArrayMask:
 
 
 @dataclass(frozen=True, eq=False)
+class UnionMask:
+    """The pixels of one or more masks together: what a sentence about several objects means."""
+
+    parts: tuple[MaskSource, ...]
+
+    def load(self) -> np.ndarray:
+        """Return the union of the masks."""
+        union = self.parts[0].load().copy()
+        for part in self.parts[1:]:
+            union |= part.load()
+        return union
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One sentence about one image: the unit that every metric counts.
 
     key: unique in its dataset and split, the same in every run.  image_id and object_id
     group samples for ImgAcc and InstAcc.  mask: source of the true mask, None where the
-    sentence has no single answer.  kind: 'answerable', 'ambiguous' or 'absent'.
+    sentence has no single answer.  masks: where several objects are meant ("both mugs") each
+    one's own, `mask` being their union; else empty.  kind: 'answerable', 'ambiguous' or 'absent'.
     box: x, y, width, height in pixels, or None.  unseen: category held out of training, None
     where the split of categories does not cover it.  place: file and entry for messages.
     """
@@ -91,6 +106,7 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     unseen: bool | None = None
     place: tuple[str, str] = ('', '')
+    masks: tuple[MaskSource, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

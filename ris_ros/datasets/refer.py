@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.datasets.base import Dataset, Group, ImageGroup, Problems, Sample
+from ris_ros.datasets.base import Dataset, Group, ImageGroup, Problems, Sample, UnionMask
 from ris_ros.datasets.categories import seen_state
 from ris_ros.datasets.expressions import POSITION_RULES, position_shares
 from ris_ros.datasets.files import load_json, load_pickle
@@ -108,7 +108,7 @@ def read_refer(root: Path | str, dataset: str, split: str,
         splits = sorted({str(r.get('split')) for _, r in places if isinstance(r, Mapping)})
         raise BadInputError(f'{path} has no reference of split {split!r}; it has: '
                             f'{", ".join(splits)}')
-    wanted = {ref['ann_id'] for _, ref in chosen if ref.get('answerable', True)}
+    wanted = {i for _, ref in chosen for i in _meant(ref)}
     builder = _Builder(dataset, options, problems, path.with_name('instances.json'), wanted)
     groups = builder.groups(chosen, _image_folder(root, path.parent))
     result = Dataset(dataset, split, groups, problems)
@@ -147,11 +147,18 @@ def _usable_ref(place: tuple[str, str], ref: Any, split: str, problems: Problems
     if missing:
         problems.add(*place, f'has no {", ".join(missing)}')
         return False
-    if ref.get('answerable', True) and ref.get('ann_id') is None:
+    if ref.get('answerable', True) and not _meant(ref):
         problems.add(place[0], f'{place[1]} (ref_id {ref["ref_id"]})',
                      'means no object (no ann_id)')
         return False
     return True
+
+
+def _meant(ref: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the annotations that a reference means: one, or several in our own extra file."""
+    if not ref.get('answerable', True):
+        return ()
+    return (ref['ann_id'],) if ref.get('ann_id') is not None else tuple(ref.get('ann_ids') or ())
 
 
 def _image_folder(root: Path, folder: Path) -> Path:
@@ -201,20 +208,21 @@ class _Builder:
             self.problems.add(*place, f'image {ref["image_id"]} is not in {self.instances_path}, '
                               'or lacks file_name, height or width')
             return
-        kind = 'answerable'
-        mask = annotation = None
-        if ref.get('answerable', True):
-            annotation = self.annotations.get(ref['ann_id'])
+        annotations, masks = [], []
+        for wanted in _meant(ref):
+            annotation = self.annotations.get(wanted)
             if annotation is None:
-                self.problems.add(*place, f'its object {ref["ann_id"]} is not in '
+                self.problems.add(*place, f'its object {wanted} is not in '
                                   f'{self.instances_path}')
                 return
             mask = self._mask(annotation, image)
             if mask is None:
                 return
-        else:
-            kind = 'ambiguous' if ref.get('ann_ids') else 'absent'
-        yield from self._sentences(place, ref, kind, mask, annotation or {})
+            annotations.append(annotation)
+            masks.append(mask)
+        kind = 'answerable' if masks else 'ambiguous' if ref.get('ann_ids') else 'absent'
+        yield from self._sentences(place, ref, kind, masks,
+                                   annotations[0] if len(annotations) == 1 else {})
 
     def _mask(self, annotation: Mapping[str, Any], image: Mapping[str, Any]) -> CocoMask | None:
         """Return the object's mask source, or None (and note it) if it has none."""
@@ -239,7 +247,8 @@ class _Builder:
         return CocoMask(segmentation, height, width, self.options.overlap)
 
     def _sentences(self, place: tuple[str, str], ref: Mapping[str, Any], kind: str,
-                   mask: CocoMask | None, annotation: Mapping[str, Any]) -> Iterator[Sample]:
+                   masks: Sequence[CocoMask], annotation: Mapping[str, Any]
+                   ) -> Iterator[Sample]:
         field = self.options.sentence_field
         sentences = ref['sentences'][:1] if self.options.sentences == 'first' \
             else ref['sentences']
@@ -248,6 +257,9 @@ class _Builder:
         if self.dataset in COCO_DATASETS:
             unseen = seen_state(category)
         box = annotation.get('bbox')
+        several = len(masks) > 1
+        mask = UnionMask(tuple(masks)) if several else masks[0] if masks else None
+        object_id = '+'.join(map(str, ref['ann_ids'])) if several else str(ref.get('ann_id'))
         for number, sentence in enumerate(sentences):
             text = sentence.get(field) if isinstance(sentence, Mapping) else None
             if not isinstance(text, str) or not text.strip():
@@ -256,15 +268,15 @@ class _Builder:
             sent_id = sentence.get('sent_id', number)
             yield Sample(
                 key=f'{ref["ref_id"]}/{sent_id}', expression=text.strip(),
-                image_id=str(ref['image_id']), object_id=str(ref.get('ann_id')), mask=mask,
-                kind=kind, tags=self._tags(ref, kind, text, unseen),
+                image_id=str(ref['image_id']), object_id=object_id, mask=mask, kind=kind,
+                tags=self._tags(ref, sentence, kind, text, unseen),
                 category=self.categories.get(category),
                 box=tuple(float(v) for v in box) if box is not None else None,  # type: ignore
-                unseen=unseen, place=place)
+                unseen=unseen, place=place, masks=tuple(masks) if several else ())
 
-    def _tags(self, ref: Mapping[str, Any], kind: str, text: str,
+    def _tags(self, ref: Mapping[str, Any], sentence: Mapping[str, Any], kind: str, text: str,
               unseen: bool | None) -> tuple[str, ...]:
-        own = ref.get('tags') or ([ref['tag']] if ref.get('tag') else [])
+        own = sentence.get('tags') or ref.get('tags') or ([ref['tag']] if ref.get('tag') else [])
         if self.dataset in COCO_DATASETS and kind == 'answerable':
             own = [*own, 'position' if POSITION_RULES['words'](text) else 'other']
             if unseen is not None:

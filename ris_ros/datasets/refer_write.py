@@ -30,9 +30,10 @@ def write_refer(root: Path | str, dataset: str,
     `segmentation` (polygons, or run lengths as `masks.encode_rle` makes them); `area` and
     `iscrowd` are filled in.  categories: records `id`, `name`.
     refs: records `ref_id`, `image_id`, `ann_id`, `category_id`, `split`, `sentences` (plain
-    strings, or REFER's dicts); may carry `tag`, `unseen`, and `answerable`, `ann_ids` for
-    expressions that mean no object or several.  REFER cannot express the latter, so
-    they go to `unanswerable(SPLIT_BY).json` beside it, where REFER readers do not look.
+    strings, or REFER's dicts); may carry `tag`, `tags`, `unseen`, and `answerable`, `ann_ids`
+    for expressions that fit no object or several, or that mean several (answerable without an
+    `ann_id`).  REFER cannot express these, so they go to `unanswerable(SPLIT_BY).json` beside
+    it, where REFER readers do not look.
     The three iterables are consumed in the order images, annotations, refs.
     Returns the folder of the data set.  Raises BadInputError for a record that lacks a field.
     """
@@ -106,7 +107,8 @@ def _split_refs(refs: Iterable[Mapping[str, Any]], images: Mapping[Any, Mapping[
         next_sentence += len(ref['sentences'])
         ref['sent_ids'] = [s['sent_id'] for s in ref['sentences']]
         ref.setdefault('file_name', images[ref['image_id']]['file_name'])
-        if ref.get('answerable', True):
+        several = ref.get('ann_id') is None and len(ref.get('ann_ids') or ()) > 1
+        if ref.get('answerable', True) and not several:
             if ref.get('ann_id') is None:
                 raise BadInputError(f'reference {ref["ref_id"]} is answerable but has no ann_id')
             answerable.append(ref)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ris_ros.datasets.base import ArrayMask, Dataset, Group, OpenGroup, Sample
+from ris_ros.datasets.base import ArrayMask, Dataset, Group, OpenGroup, Sample, UnionMask
 from ris_ros.geometry.depth import depth_to_metres
 from ris_ros.simulation import SPLITS
 from ris_ros.types import BadInputError
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from ris_ros.simulation import TabletopWorld
 
 # Seeds per split; of the validation seeds the first 500, for settings are chosen on later ones.
-EVALUATION_SEEDS = {'val': SPLITS['val'][:500], 'test': SPLITS['test'],
-                    'unseen': SPLITS['unseen']}
+EVALUATION_SEEDS = {
+    'val': SPLITS['val'][:500], 'test': SPLITS['test'], 'unseen': SPLITS['unseen'],
+    'clutter_val': SPLITS['clutter_val'][:500], 'clutter_test': SPLITS['clutter_test'],
+    'clutter_unseen': SPLITS['clutter_unseen']}
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,25 @@ class SceneGroup:
 
 
 def scene_samples(world: TabletopWorld) -> list[Sample]:
-    """Return the samples of a scene, in the order of its expressions."""
-    seed, instances = world.seed, world.frame.instances
+    """
+    Return the samples of a scene, in the order of its expressions.
+
+    A sentence that means several objects has the union of their masks, and each in `masks`.
+    """
+    seed, instances = world.seed, world.instances
     samples = []
     for i, expression in enumerate(world.expressions):
-        mask = None
-        if expression.answerable:
-            mask = ArrayMask(instances == expression.targets[0])
-        target = expression.targets[0] if expression.targets else 0
-        kind = 'answerable' if expression.answerable else (
-            'ambiguous' if expression.targets else 'absent')
+        masks = [ArrayMask(instances == t) for t in expression.targets] \
+            if expression.answerable else []
+        several = len(masks) > 1
+        named = expression.targets if several else expression.targets[:1] or (0,)
         samples.append(Sample(
             key=f'{seed}/{i}', expression=expression.text, image_id=str(seed),
-            object_id=f'{seed}:{target}', mask=mask, kind=kind, tags=(expression.tag,),
-            unseen=expression.unseen, place=(f'tabletop scene {seed}', f'expression {i}')))
+            object_id=f'{seed}:{"+".join(map(str, named))}',
+            mask=UnionMask(tuple(masks)) if several else masks[0] if masks else None,
+            kind=expression.kind, tags=(expression.tag, *expression.tags),
+            unseen=expression.unseen, place=(f'tabletop scene {seed}', f'expression {i}'),
+            masks=tuple(masks) if several else ()))
     return samples
 
 

@@ -108,12 +108,25 @@ def _decision_rows(decisions: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if absent['n']:
         rows.append((f'absent ({absent["n"]}) precision / recall',
                      f'{percent(absent["precision"])} / {percent(absent["recall"])}', ''))
+        rows += _recall_rows(absent)
     if ambiguous['n']:
         rows.append((f'ambiguous ({ambiguous["n"]}) recall', percent(ambiguous['recall']), ''))
+        rows += _recall_rows(ambiguous)
     acted = decisions['acted']
     rows.append(('acted on / of these right',
                  f'{percent(acted["share"])} / {percent(acted["right"])}', ''))
     return rows
+
+
+def recalls_by_tag(group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what is known by tag of absent or ambiguous sentences, where there are several."""
+    tags = group.get('by_tag', {})     # documents of older versions have none
+    return dict(tags) if len(tags) > 1 else {}
+
+
+def _recall_rows(group: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    return [(f'  {tag} ({row["n"]}) recall', percent(row['recall']), '')
+            for tag, row in recalls_by_tag(group).items()]
 
 
 def percent(value: float | None) -> str:

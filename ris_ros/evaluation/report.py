@@ -13,7 +13,7 @@ import numpy as np
 from ris_ros.datasets.base import Dataset, EntryError, OpenGroup, Sample
 from ris_ros.datasets.masks import decode_rle
 from ris_ros.evaluation import plots
-from ris_ros.evaluation.document import interval, percent
+from ris_ros.evaluation.document import interval, percent, recalls_by_tag
 from ris_ros.evaluation.metrics import iou
 from ris_ros.evaluation.records import Record, RecordFile
 from ris_ros.files import write_text
@@ -105,11 +105,16 @@ def _decisions(decisions: Mapping[str, Any]) -> str:
             ('of these right (IoU &gt; 0.5)', percent(acted['right']))]
     if absent['n']:
         rows += [(f'absent ({absent["n"]}): precision', percent(absent['precision'])),
-                 ('absent: recall', percent(absent['recall']))]
+                 ('absent: recall', percent(absent['recall'])), *_recalls(absent)]
     if ambiguous['n']:
         rows += [(f'ambiguous ({ambiguous["n"]}): recall', percent(ambiguous['recall'])),
-                 ('false alarms', percent(ambiguous['false_alarms']))]
+                 ('false alarms', percent(ambiguous['false_alarms'])), *_recalls(ambiguous)]
     return '<h2>Decisions</h2>' + _table(('', '%'), rows, escaped=True)
+
+
+def _recalls(group: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f'{escape(tag)} ({row["n"]}): recall', percent(row['recall']))
+            for tag, row in recalls_by_tag(group).items()]
 
 
 def _plots(document: Mapping[str, Any], records: Sequence[Record]) -> str:

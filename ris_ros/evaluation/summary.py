@@ -116,7 +116,7 @@ def decisions(records: Sequence[Record], iou_rule: str = 'plain') -> dict[str, A
     share of absent targets that got one.  ambiguous: `recall` is the share of ambiguous
     sentences answered AMBIGUOUS, `false_alarms` the share of answerable ones.  acted: the
     share of answerable sentences answered with one object, `right` the share of these with IoU
-    above 0.5.
+    above 0.5.  `by_tag` below absent and ambiguous: `n` and `recall` of every tag.
     """
     kinds = {kind: [r for r in records if r.kind == kind]
              for kind in ('answerable', 'ambiguous', 'absent')}
@@ -127,16 +127,24 @@ def decisions(records: Sequence[Record], iou_rule: str = 'plain') -> dict[str, A
     def count(members: Iterable[Record], outcome: Outcome) -> int:
         return sum(r.outcome == outcome.name for r in members)
 
+    def by_tag(members: Sequence[Record], outcome: Outcome) -> dict[str, Any]:
+        tags = sorted({t for r in members for t in r.tags})
+        found = {t: [r for r in members if t in r.tags] for t in tags}
+        return {t: {'n': len(rs), 'recall': _rate(count(rs, outcome), len(rs))}
+                for t, rs in found.items()}
+
     return {
         'absent': {'n': len(kinds['absent']),
                    'precision': _rate(count(kinds['absent'], Outcome.NO_MATCH), len(rejected)),
                    'recall': _rate(count(kinds['absent'], Outcome.NO_MATCH),
-                                   len(kinds['absent']))},
+                                   len(kinds['absent'])),
+                   'by_tag': by_tag(kinds['absent'], Outcome.NO_MATCH)},
         'ambiguous': {'n': len(kinds['ambiguous']),
                       'recall': _rate(count(kinds['ambiguous'], Outcome.AMBIGUOUS),
                                       len(kinds['ambiguous'])),
                       'false_alarms': _rate(count(kinds['answerable'], Outcome.AMBIGUOUS),
-                                            len(kinds['answerable']))},
+                                            len(kinds['answerable'])),
+                      'by_tag': by_tag(kinds['ambiguous'], Outcome.AMBIGUOUS)},
         'acted': {'share': _rate(len(acted), len(kinds['answerable'])),
                   'right': _rate(len(right), len(acted))},
         'outcomes': {kind: dict(sorted(Counter(r.outcome for r in members).items()))

@@ -10,6 +10,7 @@ Both draw from the same families (`tellings`, `denials`, `pitfalls`) and so from
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,13 +42,14 @@ def describe(truth: SceneTruth, rng: np.random.Generator, count: int = 20, *,
              families: Collection[str] | None = None, varied: float = 0.35
              ) -> list[Expression]:
     """
-    Return up to `count` different sentences about a scene, as an endless source for trainers.
+    Return up to `count` different sentences about a scene, new ones for every state of `rng`.
 
     about: instances (from 1) that are meant; None takes all that are visible.  Sentences that
     fit nothing, or several alike, make up the share `unanswerable` in [0, 1] of the draws; they
     are about anything.  families: names from ALL_FAMILIES to draw from.  varied: how often a
     word is replaced by a synonym, [0, 1].  Only what is visible is spoken of, so that a scene
-    may have less to say.  Held-out kinds are named where they stand, and never called absent.
+    may have less to say.  Held-out kinds are named where they stand, and never called absent;
+    scenes for training have none.  For a picture in the mirror: `truth.mirrored()`.
     Raises BadInputError for an unknown family or instance, or shares outside [0, 1].
     """
     chosen = set(ALL_FAMILIES if families is None else families)
@@ -96,9 +98,12 @@ class _Odds:
 
 def _tell(teller: Teller, name: str, target: int | None) -> Expression | None:
     """Let a family speak, of the target where it speaks of one."""
+    made = None
     if name in PITFALLS:
-        return PITFALLS[name].tell(teller)
-    return None if target is None else FAMILIES[name].tell(teller, target)
+        made = PITFALLS[name].tell(teller)
+    elif target is not None:
+        made = FAMILIES[name].tell(teller, target)
+    return None if made is None else replace(made, family=name)
 
 
 def clutter_expressions(truth: SceneTruth) -> tuple[Expression, ...]:

@@ -99,22 +99,26 @@ class Teller:
         """Return a phrase in words."""
         return self.words.phrase(phrase.kind, phrase.colour, phrase.size)
 
-    def sentence(self, name: str, tag: str, targets: Sequence[int], head: Phrase | None,
+    def sentence(self, form_name: str, tag: str, targets: Sequence[int], head: Phrase | None,
                  others: Sequence[Phrase] = (), forms: Sequence[str] | None = None,
                  tags: Sequence[str] = (), answerable: bool = True, **slots: str) -> Expression:
-        """Fill one of the family's templates; targets: indices, head and others: its phrases."""
+        """
+        Fill a template of FORMS[form_name], or of `forms`.
+
+        targets: indices of what is meant or fits.  head, others: the phrases for {t}, {a}, {b}.
+        """
         said = [(p, self.text(p)) for p in ([head] if head else []) + list(others)]
         texts = [text for _, text in said]
         keys = (['t'] if head else []) + ['a', 'b']
-        form = self.words.pick(forms or FORMS[name])
+        form = self.words.pick(forms or FORMS[form_name])
         text = self.words.say(form, **dict(zip(keys, texts, strict=False)), **slots)
         truth = self.truth
         covered = any(truth.covered[i] > COVERED for i in targets)
         tags = [t for t in dict.fromkeys([*tags, *(['covered'] if covered else [])]) if t != tag]
         return Expression(
             text, tag, _ids(targets), answerable,
-            any(truth.kinds[i] in HELD_OUT_KINDS for i in targets), tuple(tags), name,
-            tuple(Part(text, _ids(p.fits)) for p, text in said))
+            any(truth.kinds[i] in HELD_OUT_KINDS for i in targets), tuple(tags),
+            parts=tuple(Part(text, _ids(p.fits)) for p, text in said))
 
 
 def _ids(indices: Sequence[int]) -> tuple[int, ...]:

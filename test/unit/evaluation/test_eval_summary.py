@@ -78,7 +78,8 @@ def test_order_of_records_does_not_matter(records: list[Record]) -> None:
 def test_decisions_are_counted_over_all_kinds(records: list[Record]) -> None:
     rng = np.random.default_rng(4)
     none = {'i': None, 'u': None, 'oracle_i': None, 'oracle_u': None}
-    more = [record(900 + k, rng, kind='absent', outcome=outcome, **none)
+    more = [record(900 + k, rng, kind='absent', outcome=outcome,
+                   tags=('absent',) if k else ('false_relation', 'left'), **none)
             for k, outcome in enumerate(['NO_MATCH', 'NO_MATCH', 'SUCCEEDED_2D', 'AMBIGUOUS'])]
     more += [record(950 + k, rng, kind='ambiguous', outcome=outcome, **none)
              for k, outcome in enumerate(['AMBIGUOUS', 'NO_MATCH'])]
@@ -88,8 +89,16 @@ def test_decisions_are_counted_over_all_kinds(records: list[Record]) -> None:
     figures = summarise([*wrong, *rejected, *right, *more])
     assert figures['n'] == 120 and figures['n_samples'] == 126
     decisions = figures['decisions']
-    assert decisions['absent'] == {'n': 4, 'precision': 2 / 6, 'recall': 0.5}
-    assert decisions['ambiguous'] == {'n': 2, 'recall': 0.5, 'false_alarms': 0.0}
+    absent, ambiguous = decisions['absent'], decisions['ambiguous']
+    assert (absent['n'], absent['precision'], absent['recall']) == (4, 2 / 6, 0.5)
+    assert absent['by_tag'] == {
+        'absent': {'n': 3, 'recall': 1 / 3}, 'false_relation': {'n': 1, 'recall': 1.0},
+        'left': {'n': 1, 'recall': 1.0}}
+    assert (ambiguous['n'], ambiguous['recall'], ambiguous['false_alarms']) == (2, 0.5, 0.0)
+    assert sum(row['n'] for row in ambiguous['by_tag'].values()) >= 2
+    from ris_ros.evaluation.document import recalls_by_tag
+    assert recalls_by_tag(absent) == absent['by_tag']
+    assert recalls_by_tag({'n': 3}) == {}, 'a document of an older version'
     assert decisions['acted']['share'] == pytest.approx(117 / 120)
     assert decisions['acted']['right'] == pytest.approx(87 / 117)
     assert decisions['outcomes']['absent'] == {'AMBIGUOUS': 1, 'NO_MATCH': 2, 'SUCCEEDED_2D': 1}

@@ -1,6 +1,5 @@
 import importlib.util
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -53,7 +52,7 @@ def test_a_scene_is_a_function_of_its_seed(world):
 
 def test_seeds_differ_and_splits_hold_out_kinds():
     assert sample_scene(1) != sample_scene(2)
-    assert [split_of(s) for s in (100000, 79999, 900001)] == ['test', 'train', 'other']
+    assert [split_of(s) for s in (100000, 79999, 990001)] == ['test', 'train', 'other']
     for split in ('train', 'val', 'test'):
         kinds = {o.kind for s in itertools.islice(SPLITS[split], 40)
                  for o in sample_scene(s).objects}
@@ -180,27 +179,3 @@ def test_the_table_cannot_be_lifted(world):
 def test_expressions_do_not_depend_on_call_order(world):
     again = sample_expressions(world.truth)
     assert again == world.expressions
-
-
-def test_render_and_export_from_the_command_line(tmp_path, capsys):
-    from ris_ros.cli.main import main
-    from ris_ros.datasets.refer import read_refer
-    assert main(['tabletop', 'render', '--seed', '80003', '-o', str(tmp_path / 'scene')]) == 0
-    truth = json.loads((tmp_path / 'scene' / 'scene.json').read_text())
-    assert truth['seed'] == 80003
-    assert len(list((tmp_path / 'scene' / 'masks').glob('*.png'))) == len(truth['objects'])
-    assert main(['tabletop', 'export', '--scenes', '2', '--first-seed', '80003',
-                 '--out', str(tmp_path / 'refer')]) == 0
-    capsys.readouterr()
-    dataset = read_refer(tmp_path / 'refer', 'tabletop', 'val')
-    samples = list(dataset.samples())
-    wanted = [e['text'] for e in truth['expressions']]
-    assert set(wanted) <= {s.expression for s in samples}
-    assert (tmp_path / 'refer' / 'tabletop' / 'depth' / '80003.png').exists()
-    with TabletopWorld(80003) as world:
-        first = next(s for s in samples if s.expression == wanted[0] and s.image_id in
-                     ('80003', 80003))
-        target = world.expressions[0].targets[0]
-        np.testing.assert_array_equal(first.mask.load(), world.frame.instances == target)
-    assert main(['tabletop', 'render', '--seed', '-3', '-o', str(tmp_path / 'x')]) == 2
-    assert 'negative' in capsys.readouterr().err

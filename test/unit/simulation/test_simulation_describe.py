@@ -21,7 +21,6 @@ from ris_ros.simulation.describe import (
     describe,
     said_words,
 )
-from ris_ros.simulation.tellings import FAMILIES
 from ris_ros.types import BadInputError
 
 SCENES = 50
@@ -81,14 +80,13 @@ def test_trainers_hear_every_family_and_only_the_truth(scenes):
         for expression in describe(truth, rng, 60, unanswerable=0.3):
             check(expression, reader)
             heard[expression.family] += 1
-    rare = {'biggest_thing', 'empty', 'empty_container', 'bare_table', 'not_inside', 'not_on'}
+    rare = {'biggest_thing', 'empty', 'bare_table', 'not_inside', 'not_on'}
     for truth, _, reader in scenes:
         for expression in describe(truth, rng, 10, families=rare):
             check(expression, reader)
             heard[expression.family] += 1
-    missing = set(FAMILIES) - set(heard) - {'side', 'carrier', 'all'} - {'biggest_thing'}
-    assert not missing and heard['height'] and heard['container'] and heard['all']
-    assert len(heard) >= 40
+    # Nearly never is one thing bigger than all others both ways.
+    assert set(ALL_FAMILIES) - set(heard) <= {'biggest_thing'} and len(ALL_FAMILIES) >= 50
 
 
 def test_sentences_are_about_what_is_asked_for(scenes):
@@ -111,7 +109,6 @@ def test_sentences_are_about_what_is_asked_for(scenes):
 def test_what_cannot_be_described_is_refused(scenes, wrong):
     with pytest.raises(BadInputError):
         describe(scenes[0][0], np.random.default_rng(0), 5, **wrong)
-    assert 'noun' in ALL_FAMILIES and len(ALL_FAMILIES) >= 40
 
 
 def test_every_word_is_in_the_vocabulary(scenes):
@@ -134,7 +131,7 @@ def test_held_out_kinds_are_named_where_they_stand_and_marked():
                 kinds = {world.truth.kinds[i - 1] for i in e.targets}
                 assert e.unseen == bool(kinds & set(HELD_OUT_KINDS))
                 marked += e.unseen
-                if e.kind == 'absent' and e.family == 'noun' and 'absent_colour' not in e.tags:
+                if e.family == 'absent_kind':
                     assert not any(k in e.text for k in HELD_OUT_KINDS)
     assert marked > 20
 
