@@ -51,7 +51,7 @@ def collect(segmenter: Segmenter, scenes: int, first: int, true_masks: bool = Fa
             scene = (prepare_true(segmenter, world.frame) if true_masks
                      else segmenter.prepare(world.frame.color))
             for e in world.expressions:
-                truth = world.frame.instances == e.targets[0] if e.answerable else None
+                truth = np.isin(world.frame.instances, e.targets) if e.answerable else None
                 samples.append((scene, analyse(e.text), truth, e.tag))
     return samples
 

@@ -56,7 +56,8 @@ class Answer:
         """The right object was lifted, or a command that cannot be carried out was refused."""
         if self.answerable:
             return bool(self.lifted_right)
-        return self.outcome == ('AMBIGUOUS' if self.tag == 'ambiguous' else 'NO_MATCH')
+        ambiguous = self.tag.startswith('ambiguous')
+        return self.outcome == ('AMBIGUOUS' if ambiguous else 'NO_MATCH')
 
 
 def plan_scene(seed: int, expressions: Sequence[Any], used: dict[str, int],
@@ -66,7 +67,8 @@ def plan_scene(seed: int, expressions: Sequence[Any], used: dict[str, int],
     used: commands per tag so far; is brought up to date.  room: at most this many.
     """
     planned: list[PlannedCommand] = []
-    rest = list(expressions)
+    # A gripper lifts one thing: sentences that mean several are left to evaluation.
+    rest = [e for e in expressions if not (e.answerable and len(e.targets) > 1)]
     while rest and len(planned) < min(room, PER_SCENE):
         total = sum(used.values()) + 1
         best = max(rest, key=lambda e: SHARES.get(e.tag, 0.0) * total - used.get(e.tag, 0))

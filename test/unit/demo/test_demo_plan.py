@@ -69,3 +69,15 @@ def test_iou():
     assert intersection_over_union(a, b) == 0.0
     a[:2], b[1:3] = True, True
     assert intersection_over_union(a, b) == pytest.approx(1 / 3)
+
+
+def test_sentences_that_a_gripper_cannot_obey_are_left_out_and_refusals_judged():
+    from ris_ros.simulation.expressions import Expression
+    both = Expression('both mugs', 'several', (1, 2), True)
+    near = Expression('the mug left of the bowl', 'ambiguous_relation', (1, 2), False)
+    one, = plan_scene(900000, [both, near], {}, 5)
+    assert one.text.endswith(near.text) or one.text.endswith('up')
+    absent = {'answerable': False, 'iou': None, 'target_error_mm': None, 'lifted_right': None}
+    assert answer(tag='ambiguous_relation', outcome='AMBIGUOUS', **absent).right
+    assert answer(tag='false_relation', outcome='NO_MATCH', **absent).right
+    assert not answer(tag='false_relation', outcome='AMBIGUOUS', **absent).right
