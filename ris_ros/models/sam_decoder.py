@@ -61,9 +61,7 @@ class PointDecoder:
 
     def _decode(self, points: Tensor, least: float) -> tuple[Tensor, Tensor]:
         decoder = self.decoder
-        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
-        prompt, _ = self.sam.prompt_encoder(points=(points[:, None], labels), boxes=None,
-                                            masks=None)
+        prompt = self._point_tokens(points)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(points), -1, -1), prompt], dim=1)
         queries, image = self._transform(tokens)
@@ -74,6 +72,18 @@ class PointDecoder:
         kernels = torch.stack([decoder.output_hypernetworks_mlps[i](queries[:, 1 + i])
                                for i in range(1, decoder.num_mask_tokens)], dim=1)
         return self._masks(image, kernels), scores
+
+    def _point_tokens(self, points: Tensor) -> Tensor:
+        """Return two tokens a point, (n, 2, C): its place as foreground, and "no further point".
+
+        As the library's prompt encoder does for label 1, without its masks over labels, each
+        of which would wait for a GPU.
+        """
+        encoder = self.sam.prompt_encoder
+        place = encoder.pe_layer.forward_with_coords(points[:, None] + 0.5,
+                                                     encoder.input_image_size)
+        none = encoder.not_a_point_embed.weight.expand(len(points), 1, -1)
+        return torch.cat([place + encoder.point_embeddings[1].weight, none], dim=1)
 
     def _transform(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return prompt tokens (n, T, C) and image tokens (n, L, C) after the transformer."""

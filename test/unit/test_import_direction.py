@@ -117,7 +117,8 @@ def test_circles_are_found_and_arrows_reduced():
                                   'methods.baselines.clip_only', 'models.options',
                                   'models.weights', 'models.fetch', 'models.sam', 'models.clip',
                                   'models.tokenizer', 'cli.main', 'cli.methods', 'cli.models',
-                                  'cli.segment'])
+                                  'cli.segment', 'cli.train', 'training.tabletop.command',
+                                  'training.tabletop.settings', 'training.engine.options'])
 def test_light_modules_do_not_pull_in_heavy_libraries(name):
     """Checked on the source: following runtime imports at module level only."""
     seen, waiting = set(), [f'ris_ros.{name}']

@@ -21,7 +21,6 @@ class Optimiser:
         self.groups = list(groups)
         if not self.groups:
             raise BadInputError('there is nothing to train: no parameter takes a gradient')
-        fused = all(p.is_cuda for g in groups for p in g.parameters)
         muon, adamw = ([{'params': list(g.parameters), 'scale': g.scale,
                          'weight_decay': g.weight_decay} for g in groups if g.muon == chosen]
                        for chosen in (True, False))
@@ -30,7 +29,7 @@ class Optimiser:
             self.parts.append(Muon(muon, settings.rate))
         if adamw:
             self.parts.append(torch.optim.AdamW(
-                adamw, lr=settings.rate, betas=(settings.beta1, settings.beta2), fused=fused))
+                adamw, lr=settings.rate, betas=(settings.beta1, settings.beta2), fused=True))
 
     @property
     def parameters(self) -> list[nn.Parameter]:

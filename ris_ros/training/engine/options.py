@@ -18,9 +18,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every trainer on the engine takes; `read_settings` reads it."""
     group = parser.add_argument_group('training')
     group.add_argument('--config', type=Path, metavar='FILE',
-                       help='YAML file of settings, see --show-config')
+                       help='YAML or JSON file of settings, see --show-config')
     group.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
-                       dest='settings', help='a setting; may be repeated, comes before --config')
+                       dest='settings',
+                       help='a setting; may be repeated, wins over flags and --config')
     group.add_argument('--show-config', action='store_true',
                        help='print every setting with its default as YAML, and stop')
     group.add_argument('--device', help='auto, cpu or cuda[:N]')

@@ -35,8 +35,8 @@ class EngineSettings:
     steps: int = option(0, 'length of the run in optimiser steps; 0: by minutes', source=OURS,
                         minimum=0)
     minutes: float = option(0.0, 'length of the run in minutes; 0: by steps', unit='min',
-                            source=OURS, minimum=0)
-    rate: float = option(1e-3, 'highest learning rate', source=OURS, minimum=0)
+                            source=OURS, minimum=0, maximum=1e6)
+    rate: float = option(1e-3, 'highest learning rate', source=OURS, minimum=0, maximum=1e3)
     schedule: str = option('cosine', 'how the rate falls after the warm-up; poly: '
                            '(1 - part of the run)^power', source=OURS,
                            choices=('cosine', 'poly', 'constant'))

@@ -165,6 +165,7 @@ class CaptionTask(Task):
         self.settings: CaptionerSettings = job.settings
         self.size = int(model.config.vision_config.image_size)
         self.mean, self.std = tuple(clip['mean']), tuple(clip['std'])
+        self._statistics = torch.tensor([self.mean, self.std])
         self.source = CaptionSource(Shown(job.train), self.size, self.settings)
 
     def identity(self) -> Mapping[str, str | int | float]:
@@ -176,8 +177,10 @@ class CaptionTask(Task):
         x, device = pictures.float() / 255, pictures.device
         gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1, device=device)
         gain = gain * (1 + 0.025 * torch.randn(len(x), 1, 1, 3, device=device))
-        x = (x * gain).clamp(0, 1).permute(0, 3, 1, 2)
-        return sampling.normalise(x, self.mean, self.std)
+        if self._statistics.device != device:     # copied once: every copy waits for a GPU
+            self._statistics = self._statistics.to(device)
+        mean, std = self._statistics
+        return (((x * gain).clamp(0, 1) - mean) / std).permute(0, 3, 1, 2)
 
     def word_loss(self, pictures: Tensor, ids: Tensor) -> Tensor:
         """Return the cross-entropy of the next word, over all words."""

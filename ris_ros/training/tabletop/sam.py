@@ -50,12 +50,35 @@ class SamTrainee(nn.Module):
 
     sam: Any
     dense_head: nn.Conv2d
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: SamConfig) -> None:
         """Build both from the configuration."""
         super().__init__()
         self.sam = build_sam(config)
         self.dense_head = nn.Conv2d(config.prompt_dim, 3, 1)
+        self.register_buffer('mean', torch.tensor(PIXEL_MEAN), persistent=False)
+        self.register_buffer('std', torch.tensor(PIXEL_STD), persistent=False)
+
+    def normalised(self, image: Tensor, extent: Tensor, changed: bool) -> Tensor:
+        """
+        Return (B, 3, S, S) float32 of SAM's statistics, the padding zero.
+
+        image: (B, S, S, 3) uint8.  extent: (B, 2).  changed: with another brightness, tint and
+        noise for every picture.
+        """
+        b, size, device = len(image), image.shape[1], image.device
+        x = image.float()
+        if changed:
+            gain = torch.empty(b, 1, 1, 1, device=device).uniform_(0.75, 1.2)
+            gain = gain * torch.empty(b, 1, 1, 3, device=device).uniform_(0.92, 1.08)
+            noise = torch.empty(b, 1, 1, 1, device=device).uniform_(0, 5) * torch.randn_like(x)
+            x = (x * gain + noise).clamp(0, 255)
+        place = torch.arange(size, device=device)
+        inside = (place < extent[:, :1])[:, :, None] & (place < extent[:, 1:])[:, None]
+        x = (x - self.mean) / self.std * inside[..., None]
+        return x.permute(0, 3, 1, 2).contiguous()
 
     def masks_of(self, embeddings: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -65,26 +88,6 @@ class SamTrainee(nn.Module):
         """
         each = embeddings.repeat_interleave(points.shape[1], dim=0)
         return PointDecoder(self.sam, each)(points.flatten(0, 1))
-
-
-def normalised(image: Tensor, extent: Tensor, changed: bool) -> Tensor:
-    """
-    Return (B, 3, S, S) float32 of SAM's statistics, the padding zero.
-
-    image: (B, S, S, 3) uint8.  extent: (B, 2).  changed: with another brightness, tint and
-    noise for every picture.
-    """
-    b, size, device = len(image), image.shape[1], image.device
-    x = image.float()
-    if changed:
-        gain = torch.empty(b, 1, 1, 1, device=device).uniform_(0.75, 1.2)
-        gain = gain * torch.empty(b, 1, 1, 3, device=device).uniform_(0.92, 1.08)
-        noise = torch.empty(b, 1, 1, 1, device=device).uniform_(0, 5) * torch.randn_like(x)
-        x = (x * gain + noise).clamp(0, 255)
-    x = (x - x.new_tensor(PIXEL_MEAN)) / x.new_tensor(PIXEL_STD)
-    place = torch.arange(size, device=device)
-    inside = (place < extent[:, :1])[:, :, None] & (place < extent[:, 1:])[:, None]
-    return (x * inside[..., None]).permute(0, 3, 1, 2).contiguous()
 
 
 def mask_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def mask_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor) -> Tensor:
 
 def batch_loss(model: SamTrainee, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch of `SamSource` and its parts."""
-    pixels = normalised(batch['image'], batch['extent'], True)
+    pixels = model.normalised(batch['image'], batch['extent'], True)
     embeddings = encode(model.sam.image_encoder, pixels)
     guess, dense = model.dense_head(embeddings).float(), batch['dense']
     objects = F.binary_cross_entropy_with_logits(guess[:, 0], dense[:, 0])
@@ -132,7 +135,7 @@ def validate_masks(model: SamTrainee, source: SamSource, images: int) -> dict[st
     for _ in range(images):
         batch = to_device(as_tensors(source.draw(rng, 0, 1.0)), device)
         embeddings = encode(model.sam.image_encoder,
-                            normalised(batch['image'], batch['extent'], False))
+                            model.normalised(batch['image'], batch['extent'], False))
         logits, iou = model.masks_of(embeddings, batch['points'])
         hard, truth = logits > 0, batch['targets'].flatten(0, 1)[:, None] > 0.5
         real = (hard & truth).sum((2, 3)) / (hard | truth).sum((2, 3)).clamp(min=1)

@@ -83,10 +83,11 @@ class SamSource:
         """Return the covered part of each cell of a cells x cells grid over the padded square."""
         height, width = mask.shape
         k = cells / max(height, width)
-        small = cv2.resize(mask.astype(np.float32), (round(width * k), round(height * k)),
-                           interpolation=cv2.INTER_AREA)
+        small = cv2.resize(mask.view(np.uint8) * np.uint8(255),
+                           (round(width * k), round(height * k)), interpolation=cv2.INTER_AREA)
         out = np.zeros((cells, cells), np.float32)
         out[:small.shape[0], :small.shape[1]] = small
+        out /= 255
         return out
 
     def _image(self, color: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

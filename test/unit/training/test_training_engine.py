@@ -190,7 +190,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
              '--set', 'keep_best=-error')
     one = command(tmp_path / 'one', *usual)
     two = command(tmp_path / 'two', *usual, launcher=(
-        '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29631'))
+        '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'))
     first, second = result_of(one), result_of(two)
     assert first['steps'] == second['steps'] == 20
     states = [checkpoint.read(tmp_path / name / 'toy.ckpt') for name in ('one', 'two')]
@@ -224,8 +224,8 @@ def test_gradients_are_averaged_over_processes(tmp_path):
         'Path(sys.argv[1], str(run.rank)).write_text(json.dumps(said))\n')
     pytest.importorskip('accelerate')
     root = Path(ris_ros.__file__).parents[1]
-    subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2',
-                    '--master-port', '29632', str(script), str(tmp_path)], check=True, timeout=120,
+    subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone',
+                    '--nproc-per-node', '2', str(script), str(tmp_path)], check=True, timeout=120,
                    env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
                    capture_output=True)
     for rank in '01':
@@ -472,6 +472,11 @@ def test_settings_come_from_file_flags_and_assignments(tmp_path):
             read_settings(ToySettings, arguments(settings=wrong), 'toy', ('toy', 'other'))
     with pytest.raises(BadInputError, match='both are given'):
         read_settings(ToySettings, arguments(steps=5, minutes=5.0))
+    for text, message in (('toy: 3\n', 'toy must hold a mapping'), ('rate: 1\nrate: 2\n', 'twice'),
+                          ('- 1\n', 'one mapping'), ('minutes: .inf\n', 'minutes must lie')):
+        path.write_text(text)
+        with pytest.raises(BadInputError, match=message):
+            read_settings(ToySettings, arguments(config=path), 'toy', ('toy', 'other'))
 
 
 def test_the_shown_config_is_the_default(tmp_path):
