@@ -7,6 +7,8 @@ import importlib
 # target -> (module, help).  A module offers add_arguments(parser) and run(args) -> int.
 TARGETS = {
     'tabletop': ('ris_ros.training.tabletop.command', 'the networks of the tabletop profile'),
+    'prompt_ris': ('ris_ros.training.prompt_ris.command',
+                   'Prompt-RIS: CLIP and SAM joined by prompts, from masks and sentences'),
     'language': ('ris_ros.training.language.command',
                  'the spaCy pipeline that ships with the package'),
 }

@@ -30,6 +30,10 @@ BUILT_IN = {
     'tas': ('ris_ros.methods.tas.method:TAS', 'ris_ros.methods.tas.settings:TASSettings',
             'text-augmented scores and a spatial rectifier (Findings of EMNLP 2023), '
             'training-free'),
+    'prompt_ris': ('ris_ros.methods.prompt_ris.method:PromptRisMethod',
+                   'ris_ros.methods.prompt_ris.settings:PromptRisSettings',
+                   'CLIP and SAM joined end to end by prompts (CVPR 2024), trained with masks; '
+                   'draws its own masks'),
     'clip_only': ('ris_ros.methods.baselines.clip_only:ClipOnly',
                   'ris_ros.methods.baselines.settings:ClipOnlySettings',
                   'baseline: CLIP on region crops, nothing spatial'),

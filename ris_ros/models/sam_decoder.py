@@ -40,7 +40,7 @@ class PointDecoder:
 
     def __init__(self, sam: Any, embedding: Tensor) -> None:
         self.sam, self.decoder = sam, sam.mask_decoder
-        self.grid = tuple(embedding.shape[-2:])
+        self.grid = (int(embedding.shape[-2]), int(embedding.shape[-1]))
         bare = embedding + sam.prompt_encoder.no_mask_embed.weight[0, :, None, None]
         self.image = bare.flatten(2).transpose(1, 2).contiguous()
         self.places = sam.prompt_encoder.get_dense_pe().flatten(2).transpose(1, 2).contiguous()
@@ -71,7 +71,7 @@ class PointDecoder:
             queries, image, scores = queries[keep], image[keep], scores[keep]
         kernels = torch.stack([decoder.output_hypernetworks_mlps[i](queries[:, 1 + i])
                                for i in range(1, decoder.num_mask_tokens)], dim=1)
-        return self._masks(image, kernels), scores
+        return draw_masks(decoder, image, kernels, self.grid), scores
 
     def _point_tokens(self, points: Tensor) -> Tensor:
         """Return two tokens a point, (n, 2, C): its place as foreground, and "no further point".
@@ -105,16 +105,21 @@ class PointDecoder:
                                    image + self.places, image)
         return transformer.norm_final_attn(queries), image
 
-    def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
-        """Return (n, M, 4h, 4w) logits of image tokens (n, L, C) and kernels (n, M, C / 8)."""
-        first, norm, activation, second, last = self.decoder.output_upscaling
-        x = _doubled(first, image)
-        x = functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
-        x = last(_doubled(second, activation(x).flatten(1, 2))).flatten(1, 2)
-        out = kernels.to(x.dtype) @ x.transpose(1, 2)
-        (height, width), (n, masks) = self.grid, out.shape[:2]
-        out = out.view(n, masks, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
-        return out.reshape(n, masks, 4 * height, 4 * width)
+
+def draw_masks(decoder: Any, image: Tensor, kernels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return (n, M, 4h, 4w) mask logits: SAM's upscaling and the product with the kernels.
+
+    image: (n, h w, C) image tokens after the transformer.  kernels: (n, M, C / 8), what the
+    hypernetworks made of the mask tokens.  grid: h, w.
+    """
+    first, norm, activation, second, last = decoder.output_upscaling
+    x = _doubled(first, image)
+    x = functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+    x = last(_doubled(second, activation(x).flatten(1, 2))).flatten(1, 2)
+    out = kernels.to(x.dtype) @ x.transpose(1, 2)
+    (height, width), (n, masks) = grid, out.shape[:2]
+    out = out.view(n, masks, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+    return out.reshape(n, masks, 4 * height, 4 * width)
 
 
 def _doubled(convolution: Any, x: Tensor) -> Tensor:

@@ -44,17 +44,19 @@ def grid_of(visual: Tower, height: int, width: int) -> tuple[int, int]:
     return height // patch[0], width // patch[1]
 
 
-def tokens_of(visual: Tower, images: Tensor) -> Tensor:
+def tokens_of(visual: Tower, images: Tensor, norm: bool = True) -> Tensor:
     """Return CLS and patch tokens before the first block, (n, 1 + P, width).
 
     images: (n, 3, h, w).  Where the patch grid differs from the trained one the positional
-    embedding is resized bicubically with antialiasing (GEM).
+    embedding is resized bicubically with antialiasing (GEM).  norm: apply the norm that stands
+    before the first block.
     """
     grid = grid_of(visual, *images.shape[-2:])
     patches = visual.conv1(images).flatten(2).transpose(1, 2)
     cls = visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
     x = torch.cat([cls, patches], dim=1)
-    return visual.ln_pre(x + _positions(visual, grid).to(x.dtype))
+    x = x + _positions(visual, grid).to(x.dtype)
+    return visual.ln_pre(x) if norm else x
 
 
 def _positions(visual: Tower, grid: tuple[int, int]) -> Tensor:
@@ -84,11 +86,12 @@ def _merge(x: Tensor) -> Tensor:
 
 
 def run_block(block: Block, x: Tensor, cls_keys: Tensor | None = None,
-              cls_only: bool = False) -> Tensor:
+              cls_only: bool = False, mask: Tensor | None = None) -> Tensor:
     """Return one residual block's output, (n, 1 + P, width), or (n, 1, width) if `cls_only`.
 
     cls_keys: (n, 1 + P) bool, the tokens that the CLS query may attend to; patches always
     attend to everything.  cls_only: skip the rows that nobody reads after the last block.
+    mask: (L, L) bool, per token (row) the tokens that it may attend to; for text towers.
     """
     y = block.ln_1(x)
     attn = block.attn
@@ -104,7 +107,7 @@ def run_block(block: Block, x: Tensor, cls_keys: Tensor | None = None,
             functional.linear(y, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1))
     attend = functional.scaled_dot_product_attention
     if cls_keys is None:
-        out = attend(query, key, value)
+        out = attend(query, key, value, attn_mask=mask)
     else:
         out = attend(query[:, :, :1], key, value, attn_mask=cls_keys[:, None, None, :])
         if not cls_only:

@@ -27,6 +27,8 @@ SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
 MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
 OFFLINE_VARIABLE = 'RIS_OFFLINE'
 FOLDER_FORMAT = 'transformers'
+# What `ris train` calls the trainer of a shipped network, by kind; 'tabletop' for all others.
+TRAINERS = {'prompt_ris': 'prompt_ris'}
 FORMATS = ('safetensors', 'torch', 'torchscript', FOLDER_FORMAT, 'text')
 
 
@@ -134,7 +136,8 @@ class WeightStore:
             places = ' or '.join(str(folder) for folder in self.folders)
             if entry.folder:
                 places += f' or {entry.folder}'
-            do = ('train them with: ris train tabletop' if entry.shipped else
+            trainer = TRAINERS.get(entry.kind, 'tabletop')
+            do = (f'train them with: ris train {trainer}' if entry.shipped else
                   f'get them with: ris models fetch {name}' if entry.url or entry.repository
                   else f'put {entry.file} there')
             raise WeightsError(f'the weights of {name} are not in {places}; {do}')

@@ -65,3 +65,14 @@ def write_matcher(folder, name):
     sizes = {'vocab': len(MATCHER['vocabulary']), **MATCHER}
     del sizes['vocabulary']
     write(folder, name, Albef(AlbefConfig.from_dict(sizes)), {**MATCHER, 'vocab': sizes['vocab']})
+
+
+def write_prompt_ris(folder, name):
+    """Write a Prompt-RIS network with CLIP and SAM in it."""
+    import prompt_ris_networks as small
+
+    from ris_ros.methods.prompt_ris.calibration import Calibration
+    from ris_ros.methods.prompt_ris.load import describe_network
+    config = describe_network(small.CONFIG, small.clip_config(), small.SAM.to_dict(), {},
+                              Calibration())
+    write(folder, name, small.small_network(), config)

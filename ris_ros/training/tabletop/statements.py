@@ -91,11 +91,11 @@ class Speaker:
         tags = list(ODDS)
         tag = tags[int(np.searchsorted(np.cumsum(list(ODDS.values())), self.rng.random()))]
         for _ in range(4):
-            made = getattr(self, f'_{tag}')()
+            made = self.absent() if tag == 'absent' else getattr(self, f'_{tag}')()
             if made is not None:
                 return made
         made = self._attribute() if self.things and self.rng.random() < 0.6 else None
-        return made or self._absent()
+        return made or self.absent()
 
     def _pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.integers(len(options)))]
@@ -124,7 +124,8 @@ class Speaker:
         return _statement(form, [self._say(phrase)], fits, [fits],
                           'attribute' if len(fits) == 1 else 'ambiguous')
 
-    def _absent(self) -> Statement:
+    def absent(self) -> Statement:
+        """Return a statement about what is not there, or does not hold."""
         absent = [k for k in KINDS if k not in self.kinds]
         draw = self.rng.random()
         colour = self._pick(list(COLOURS))
