@@ -76,3 +76,12 @@ def write_prompt_ris(folder, name):
     config = describe_network(small.CONFIG, small.clip_config(), small.SAM.to_dict(), {},
                               Calibration())
     write(folder, name, small.small_network(), config)
+
+
+def prompt_ris_method():
+    """Return Prompt-RIS over small random networks."""
+    import prompt_ris_networks as small
+
+    from ris_ros.methods.prompt_ris.method import PromptRisMethod
+    from ris_ros.methods.prompt_ris.model import PromptRisModel
+    return PromptRisMethod(PromptRisModel(small.small_network(), small.clip_config()))

@@ -80,9 +80,10 @@ class PromptRisMethod(Method):
 
         Raises BadInputError where they name another network: that is another method.
         """
+        other = super().with_settings(settings)
         if settings.network != self.settings.network:
             raise BadInputError('another network needs another method: build it from_networks')
-        return super().with_settings(settings)
+        return other
 
     def _ground(self, scene: Scene, texts: Sequence[str]) -> list[Grounding]:
         start = seconds_now(self.device)

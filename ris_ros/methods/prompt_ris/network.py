@@ -29,6 +29,9 @@ else:
     nn = torch.nn
 
 
+TIES = 4096.0       # coarse logits that share their rounded multiple by this are equally high
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """What depends on G pictures of one shape alone, made once for all sentences about them.
@@ -156,7 +159,10 @@ class PromptRis(nn.Module):
             inside[:, :, layout.cells[1]:] = float('-inf')
             flat = inside.flatten(1)
             if draw is None:
-                return point_tokens(self.sam.prompt_encoder, flat.argmax(dim=-1), layout.side)
+                # Beyond the outer patch centres a map is flat: what differs by rounding alone
+                # counts as equal, so that a sentence has one point whatever is in its batch.
+                highest = (flat * TIES).round().argmax(dim=-1)
+                return point_tokens(self.sam.prompt_encoder, highest, layout.side)
             table = point_table(self.sam.prompt_encoder, layout.side)
             return soft_point(flat, table, draw.temperature,
                               gumbel_noise(flat, draw.generator))
