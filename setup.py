@@ -58,7 +58,7 @@ setup(
     maintainer='The ris_ros maintainers',
     maintainer_email='maintainer@ris-ros.invalid',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'data/**/*']},
+    package_data={NAME: ['py.typed', 'data/**/*', 'methods/*/README.md']},
     include_package_data=True,
     python_requires='>=3.10,<3.13',
     install_requires=['numpy>=1.23'],
