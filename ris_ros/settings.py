@@ -28,7 +28,8 @@ class FieldInfo:
     """One setting: name, type (bool, int, float or str), default and what is allowed.
 
     paper: the paper's value, as text, where it has one.  source: section, equation or
-    "released code".  unit: empty for pure numbers.
+    "released code".  unit: empty for pure numbers.  builds: whether it chooses or builds
+    networks and proposers, so that it takes effect where a method is made and not afterwards.
     """
 
     name: str
@@ -41,15 +42,16 @@ class FieldInfo:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] | None = None
+    builds: bool = False
 
 
 def option(default: Any, help: str, *, unit: str = '', source: str = '', paper: Any = '',
            minimum: float | None = None, maximum: float | None = None,
-           choices: tuple[str, ...] | None = None) -> Any:
+           choices: tuple[str, ...] | None = None, builds: bool = False) -> Any:
     """Return a dataclass field with what `describe` reports; see FieldInfo for the meanings."""
     return dataclasses.field(default=default, metadata={
         'help': help, 'unit': unit, 'source': source, 'paper': str(paper),
-        'minimum': minimum, 'maximum': maximum, 'choices': choices})
+        'minimum': minimum, 'maximum': maximum, 'choices': choices, 'builds': builds})
 
 
 def describe(settings_cls: type) -> list[FieldInfo]:

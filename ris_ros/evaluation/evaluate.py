@@ -41,6 +41,11 @@ class Predictor(Protocol):
 class PredictorSpec(Protocol):
     """How to build the predictor; picklable, so that each worker process builds its own."""
 
+    @property
+    def device(self) -> str:
+        """Where its networks go, as `Segmenter.from_profile` takes it."""
+        ...
+
     def build(self) -> Predictor:
         """Load the networks."""
         ...

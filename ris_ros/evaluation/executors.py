@@ -131,7 +131,7 @@ def ray_executor(address: str, workers: int) -> Executor:
             _connect(ray, address, workers)
         try:
             resources = ray.cluster_resources()
-            gpus = 0 if getattr(spec, 'device', 'auto') == 'cpu' else int(resources.get('GPU', 0))
+            gpus = 0 if spec.device == 'cpu' else int(resources.get('GPU', 0))
             count = max(1, min(workers or gpus or int(resources.get('CPU', 1)), len(tasks)))
             actor = ray.remote(num_cpus=1, num_gpus=gpu_share(count, gpus))(_Actor)
             actors = [actor.remote(spec) for _ in range(count)]

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from ris_ros.settings import describe, to_mapping
 from ris_ros.types import BadInputError, Grounding, Scene, View
 
 if TYPE_CHECKING:
@@ -80,13 +81,19 @@ class Method(ABC):
         """Return the method under other settings over the same networks; this one stays.
 
         A scene serves both where what `prepare` reads is equal; else see `prepare` or
-        `look_again`.  Settings that choose or build networks and proposers (`scorer`, `beams`,
-        `points_per_side`) take effect in `from_networks` alone.
-        Raises BadInputError for settings of another class and for such as do not fit.
+        `look_again`.  Raises BadInputError for settings of another class, for such as do not fit,
+        and where one differs that is built into networks or proposer (`FieldInfo.builds`):
+        that wants `from_networks`.
         """
         if not isinstance(settings, self.settings_class):
             raise BadInputError(f'{self.name} takes {self.settings_class.__name__}, '
                                 f'not {type(settings).__name__}')
+        before, after = to_mapping(self.settings), to_mapping(settings)
+        for info in describe(self.settings_class):
+            if info.builds and before[info.name] != after[info.name]:
+                raise BadInputError(f'{info.name} is built into the method '
+                                    f'({before[info.name]!r}); build it again for '
+                                    f'{after[info.name]!r}')
         other = copy.copy(self)
         other.settings = settings
         other.check_settings()

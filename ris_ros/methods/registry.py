@@ -15,7 +15,7 @@ from ris_ros.methods.base import Method
 from ris_ros.methods.options import OutcomeSettings
 from ris_ros.methods.profile_settings import check_settings
 from ris_ros.settings import describe, from_mapping
-from ris_ros.types import BadInputError, MissingDependencyError
+from ris_ros.types import BadInputError, MissingDependencyError, RisError
 
 if TYPE_CHECKING:
     from ris_ros.profiles import Profile
@@ -68,12 +68,26 @@ EVALUATION_ONLY = frozenset({'oracle'})
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A method that can be asked for: name, where its class is, and a line of help."""
+    """A method that can be asked for: its name, and where its class and its settings are.
+
+    about: a line of help; empty where it stands in the class.
+    """
 
     name: str
     location: str
-    settings_location: str
-    help: str
+    settings_location: str = ''
+    about: str = ''
+
+    @property
+    def help(self) -> str:
+        """One line that says what it is: of another package's, the first of its docstring."""
+        if self.about:
+            return self.about
+        try:
+            lines = (self.load().__doc__ or '').strip().splitlines()
+        except RisError as error:
+            return f'from another package; {error}'
+        return lines[0].rstrip('.') if lines else f'from another package ({self.location})'
 
     @property
     def evaluation_only(self) -> bool:
@@ -105,8 +119,9 @@ def _import(location: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except MissingDependencyError:
         raise
-    except (ImportError, AttributeError) as error:
-        raise BadInputError(f'the method at {location} cannot be loaded: {error}') from error
+    except Exception as error:  # another package's module may fail in any way
+        raise BadInputError(f'the method at {location} cannot be loaded '
+                            f'({type(error).__name__}: {error})') from error
 
 
 def methods() -> dict[str, MethodInfo]:
@@ -114,7 +129,7 @@ def methods() -> dict[str, MethodInfo]:
     found = {name: MethodInfo(name, *rest) for name, rest in BUILT_IN.items()}
     for point in entry_points(GROUP):
         if point.name not in found:
-            found[point.name] = MethodInfo(point.name, point.value, '', 'from another package')
+            found[point.name] = MethodInfo(point.name, point.value)
     return found
 
 

@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from ris_ros.settings import option
+from ris_ros import settings
+
+# All of these are built into a proposer.
+option = partial(settings.option, builds=True)
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
+from ris_ros.methods.registry import find_method
 from ris_ros.settings import describe
 
 FULL = 'full'
 GROUPS = ('hybridgl', 'tas', 'iterprime', 'baselines')
 
-# Settings that choose or build networks and proposers: another instance of the method is built
-# for them.
-PROPOSAL_SETTINGS = frozenset(info.name for settings in (ProposalSettings, Mask2FormerSettings)
-                              for info in describe(settings))
-NETWORK_SETTINGS = PROPOSAL_SETTINGS | {'scorer', 'captioner', 'matcher', 'proposals', 'beams',
-                                        'max_new_tokens'}
-# Settings that `prepare` does not read, per method; None: it reads none but those above.
+# Settings that `prepare` does not read, per method; None: it reads none but those that networks
+# and proposers are built with.
 _DECISIONS = {'match_center', 'match_width', 'score_threshold', 'ambiguity_margin',
               'overlap_limit'}
 GROUND_SETTINGS: Mapping[str, frozenset[str] | None] = {
@@ -32,6 +27,12 @@ GROUND_SETTINGS: Mapping[str, frozenset[str] | None] = {
     'tas': frozenset(_DECISIONS | {'captions', 'negatives', 'rectifier', 'alpha',
                                    'negative_lambda', 'score_scale'}),
     'iterprime': None}
+
+
+def built_with(method: str) -> frozenset[str]:
+    """Return the settings that a method's networks and proposer are built with."""
+    return frozenset(info.name for info in describe(find_method(method).settings_class())
+                     if info.builds)
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,18 @@ class Row:
 
     @property
     def networks(self) -> dict[str, Any]:
-        """Return the settings that choose networks."""
-        return {k: v for k, v in self.settings.items() if k in NETWORK_SETTINGS}
+        """Return the settings that networks and proposers are built with.
+
+        Another instance of the method is made for them.
+        """
+        return {k: v for k, v in self.settings.items() if k in built_with(self.method)}
 
     @property
     def prepared(self) -> dict[str, Any]:
         """Return the settings that `prepare` reads; rows that share them share scenes."""
         free = GROUND_SETTINGS.get(self.method, frozenset())
         return {k: v for k, v in self.settings.items()
-                if k in NETWORK_SETTINGS or (free is not None and k not in free)}
+                if k in built_with(self.method) or (free is not None and k not in free)}
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from ris_ros.evaluation.metrics import best_overlap, intersection_union, peak, p
 from ris_ros.evaluation.tasks import end_quietly, end_workers, worker_failed
 from ris_ros.methods.base import Method, ProposalMethod, Proposer
 from ris_ros.methods.registry import find_method, settings_for
-from ris_ros.settings import to_mapping
+from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
+from ris_ros.settings import describe, to_mapping
 from ris_ros.studies.ablation_effects import WITH_POSITION, WITHOUT_POSITION
-from ris_ros.studies.ablation_rows import PROPOSAL_SETTINGS, Row
+from ris_ros.studies.ablation_rows import Row
 from ris_ros.types import Grounding, RisError, Scene, View
 
 # One answer: intersection and union in pixels, and whether the heat map's peak is inside.
@@ -186,8 +187,11 @@ class Lab:
 
 
 def _proposal_settings(settings: Any) -> tuple[tuple[str, Any], ...]:
+    """Return what proposals depend on; methods that have these alike share them."""
+    proposing = {info.name for cls in (ProposalSettings, Mask2FormerSettings)
+                 for info in describe(cls)}
     return tuple((name, value) for name, value in to_mapping(settings).items()
-                 if name in PROPOSAL_SETTINGS)
+                 if name in proposing)
 
 
 class _Best:

@@ -67,6 +67,7 @@ class FakeSpec:
     crash_on: str = ''
     stop_on: str = ''
     log: Path | None = None
+    device: str = 'cpu'
 
     def build(self) -> FakePredictor:
         return FakePredictor(self)

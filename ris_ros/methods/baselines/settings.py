@@ -24,17 +24,18 @@ class TextOnlySettings(OutcomeSettings, ProposalSettings):
     """Settings of the baseline that compares captions of the regions with the sentence."""
 
     scorer: str = option('', "network whose text tower compares, as `ris models list` names it; "
-                         "empty: the profile's", source='TAS section 4.3')
+                         "empty: the profile's", source='TAS section 4.3', builds=True)
     captioner: str = option('', "network that describes regions; empty: the profile's",
-                            paper='BLIP-2 OPT-2.7B', source='TAS section 4.2')
+                            paper='BLIP-2 OPT-2.7B', source='TAS section 4.2', builds=True)
     caption_view: str = option('blur', 'what the captioner sees around a region', paper='blur',
                                source='TAS table 5', choices=('crop', 'blur'))
     blur_kernel: int = option(75, 'side of the Gaussian kernel, odd', unit='pixels',
                               source="TAS's released code", minimum=3, maximum=199)
     beams: int = option(5, 'beams of the captioner; 1 is faster', source="TAS's released code",
-                        minimum=1, maximum=20)
+                        minimum=1, maximum=20, builds=True)
     max_new_tokens: int = option(30, 'longest caption', unit='tokens',
-                                 source="TAS's released code", minimum=1, maximum=64)
+                                 source="TAS's released code", minimum=1, maximum=64,
+                                 builds=True)
     caption_batch: int = option(16, 'regions in the captioner at once', minimum=1, maximum=256)
 
 

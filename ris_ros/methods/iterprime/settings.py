@@ -16,9 +16,9 @@ class IterPrimeSettings(OutcomeSettings, Mask2FormerSettings, ProposalSettings):
                         choices=('paper', 'released'))
     proposals: str = option('mask2former', 'which network proposes masks', paper='mask2former',
                             source='section "Implementation details"',
-                            choices=('mask2former', 'sam'))
+                            choices=('mask2former', 'sam'), builds=True)
     matcher: str = option('', 'image-text matcher, as `ris models list` names it; empty: the '
-                          "profile's", paper='ALBEF, 14M', source='released code')
+                          "profile's", paper='ALBEF, 14M', source='released code', builds=True)
     mode: int = option(0, 'how words are weighted: 0 local and global augmentation, 1 overall '
                        'mean, 2 effective words, 3 global augmentation, 4 local augmentation',
                        paper=0, source='table 3', minimum=0, maximum=4)

@@ -16,9 +16,10 @@ class TASSettings(DecisionSettings, ProposalSettings):
                         'the released code has them', choices=('paper', 'released'))
     scorer: str = option('', "network that compares pictures with texts, as `ris models list` "
                          "names it; empty: the profile's", paper='RN50, ViT-B/32; table 7: '
-                         'BLIP-2, ALBEF', source='section 4.2, table 7')
+                         'BLIP-2, ALBEF', source='section 4.2, table 7', builds=True)
     captioner: str = option('', "network that describes pictures; empty: the profile's",
-                            paper='BLIP-2 OPT-2.7B; table 6: GIT-base', source='section 4.2')
+                            paper='BLIP-2 OPT-2.7B; table 6: GIT-base', source='section 4.2',
+                            builds=True)
     captions: bool = option(True, 'P score: captions of the regions', paper=True,
                             source='equation 3, table 4')
     negatives: bool = option(True, 'N score: other things that the caption of the image names',
@@ -45,8 +46,8 @@ class TASSettings(DecisionSettings, ProposalSettings):
                                 'smaller one the smaller is dropped', source='released code',
                                 minimum=0.0, maximum=1.0)
     beams: int = option(5, 'beams of the captioner; 1 is faster', paper='', source='released '
-                        'code', minimum=1, maximum=20)
+                        'code', minimum=1, maximum=20, builds=True)
     max_new_tokens: int = option(30, 'longest caption', unit='tokens', source='released code',
-                                 minimum=1, maximum=64)
+                                 minimum=1, maximum=64, builds=True)
     region_batch: int = option(32, 'regions in the scorer at once', minimum=1, maximum=1024)
     caption_batch: int = option(16, 'regions in the captioner at once', minimum=1, maximum=256)

@@ -230,6 +230,18 @@ def test_other_settings_are_another_method(method, scene):
         method.with_settings(Else())
 
 
+def test_what_networks_are_built_with_is_not_changed_in_silence(method):
+    built = [info for info in describe(method.settings_class) if info.builds]
+    assert built or not isinstance(method, ProposalMethod), 'a proposer is built with some'
+    for info in built:
+        now = getattr(method.settings, info.name)
+        other = (next(c for c in info.choices if c != now) if info.choices else
+                 now + 1 if info.type is int else now / 2 if info.type is float else 'x')
+        changed = dataclasses.replace(method.settings, **{info.name: other})
+        with pytest.raises(BadInputError, match=f'{info.name} is built'):
+            method.with_settings(changed)
+
+
 def test_proposals_are_kept_and_looked_at_again(method, scene):
     if not isinstance(method, ProposalMethod):
         assert not len(scene.masks)
@@ -367,6 +379,14 @@ def test_entry_points_that_name_no_method_are_refused(monkeypatch, value, said):
                         lambda group: [metadata.EntryPoint('odd', value, GROUP)])
     with pytest.raises(BadInputError, match=said):
         Segmenter.from_profile('tabletop', method='odd', device='cpu')
+
+
+def test_help_of_a_method_from_outside(monkeypatch):
+    assert find_method(FROM_OUTSIDE).help == (
+        'The left and the right part of the picture; "right" in the sentence prefers the right')
+    monkeypatch.setattr(registry, 'entry_points', lambda group: [
+        metadata.EntryPoint('odd', 'ris_ros.nowhere:X', GROUP)])
+    assert 'cannot be loaded' in registry.methods()['odd'].help, 'the list itself still comes'
 
 
 def test_settings_for_a_profile():

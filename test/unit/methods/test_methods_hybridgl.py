@@ -309,6 +309,21 @@ def test_wrong_settings_are_named(clip):
             None, Analysis(Command('hm', problem='the command names no object'), None))
 
 
+def test_looking_again_is_looking_under_the_new_settings(clip):
+    """A kept scene once kept patch features whose settings had changed."""
+    first = HybridGL(clip, Given(rectangles(MUG, CUP)), HybridGLSettings(**SETTINGS))
+    scene = first.prepare(View(IMAGE))
+    for changes in ({'fusion': 'local'}, {'gem_blocks': 1}, {'gem_iterations': 2},
+                    {'gem_size': 48}, {'blur': False}):
+        other = first.with_settings(dataclasses.replace(first.settings, **changes))
+        again, anew = other.look_again(scene), other.prepare(View(IMAGE))
+        for name in ('features', 'patches', 'areas', 'iou', 'containment'):
+            np.testing.assert_array_equal(again.cache[name], anew.cache[name], f'{changes} {name}')
+        np.testing.assert_array_equal(other.ground(again, SAID).scores,
+                                      other.ground(anew, SAID).scores)
+    assert first.look_again(scene).cache['patches'] is scene.cache['patches'], 'as they were'
+
+
 @pytest.mark.parametrize('view', ['crop', 'masked_crop', 'masked_frame'])
 def test_clip_only(clip, view):
     method = ClipOnly(clip, Given(rectangles(MUG, CUP, TINY)), ClipOnlySettings(view=view))

@@ -210,6 +210,21 @@ def test_shared_scenes_give_what_each_row_gives_alone(model_dir: Path, monkeypat
     assert None not in points[FULL] and None not in points['grad_cam']
 
 
+def test_rows_with_other_proposals_have_them(model_dir: Path, monkeypatch) -> None:
+    """Such a row once kept the proposals of the profile's settings."""
+    monkeypatch.setenv('RIS_MODEL_DIR', str(model_dir))
+    none = {'pred_iou_thresh': 1.0}
+    rows = (Row('none', '', 'oracle', none), Row('some', '', 'oracle'),
+            Row('too', '', 'clip_only', none))
+    together = Lab(LabSpec('tabletop', 'cpu', rows)).evaluate(FakeScene())
+    for row in rows:
+        alone = Lab(LabSpec('tabletop', 'cpu', (row,))).evaluate(FakeScene())
+        assert alone.answers[row.key] == together.answers[row.key], row.key
+    assert together.answers['none'] == together.answers['too'] == [(0, 1200, None),
+                                                                   (0, 400, None)]
+    assert together.answers['some'][0][0] > 0
+
+
 @pytest.fixture
 def tas_and_iterprime(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
     """Give the profile a small captioner and a small matcher of random weights."""
