@@ -4,8 +4,9 @@ usage: python -m ris_ros.studies.same_records OLD NEW [--ignore FIELD ...]
 
 OLD and NEW are records (*.samples.jsonl), or folders of them that are compared name by name.
 What was evaluated, every sample, its mask to the pixel, and the entries that could not be used
-must be equal; the order of the images may differ, as it does over several processes.  Exit code
-0 where all is equal, 1 with the first difference, 2 for files that cannot be read.
+must be equal; the order of the images may differ, as it does over several processes.  What only
+one of the two headers tells, as those of another version do, is named and no difference.  Exit
+code 0 where all is equal, 1 with the first difference, 2 for files that cannot be read.
 """
 from __future__ import annotations
 
@@ -28,9 +29,9 @@ def first_difference(old: RecordFile, new: RecordFile, ignored: Collection[str] 
 
     ignored: fields of a sample that may differ, besides the times.
     """
-    for name in sorted({*old.header, *new.header}):
-        if old.header.get(name) != new.header.get(name):
-            return f'{name}: {old.header.get(name)!r}, then {new.header.get(name)!r}'
+    for name in sorted(old.header.keys() & new.header.keys()):
+        if old.header[name] != new.header[name]:
+            return f'{name}: {old.header[name]!r}, then {new.header[name]!r}'
     for name, here, there in (('old', old, new), ('new', new, old)):
         lonely = sorted(here.records.keys() - there.records.keys())
         if lonely:
@@ -75,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             one, two = read_record(old), read_record(new)
             difference = first_difference(one, two, args.ignore)
             differ |= difference is not None
-            print(f'{old.name}: ' + (difference or f'the same {len(one.records)} samples'))
+            lonely = sorted(one.header.keys() ^ two.header.keys())
+            print(f'{old.name}: ' + (difference or f'the same {len(one.records)} samples')
+                  + (f' (told in one header alone: {", ".join(lonely)})' if lonely else ''))
     except BadInputError as error:
         print(f'same_records: {error}', file=sys.stderr)
         return 2

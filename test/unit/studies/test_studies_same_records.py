@@ -74,6 +74,9 @@ def test_another_method_other_samples_and_no_record(records, tmp_path, capsys):
     evaluate(records / 'data', tmp_path / 'h', 'test', header={**HEADER, 'method': 'else'})
     assert main([str(records / 'old/a.samples.jsonl'), str(tmp_path / 'h')]) == 1
     assert "method: 'fake', then 'else'" in capsys.readouterr().out
+    evaluate(records / 'data', tmp_path / 'k', 'test', header={**HEADER, 'digest': 'ab'})
+    assert main([str(records / 'old/a.samples.jsonl'), str(tmp_path / 'k')]) == 0
+    assert 'one header alone: digest' in capsys.readouterr().out
     assert main([str(records / 'old'), str(tmp_path)]) == 2
     assert main([str(tmp_path), str(tmp_path)]) == 2
     assert 'missing' in capsys.readouterr().err
