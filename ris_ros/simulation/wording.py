@@ -49,7 +49,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     'noun': ('the {t}', 'the {t}', '{t}'),
     'caption': ('a {t}', 'there is a {t}', 'a photo of a {t}', 'a picture of the {t}'),
     'colour_clause': ('the {t} that is {c}', 'the {t} which is {c}', 'the {t} colored {c}'),
-    'only': ('the only {t}', 'the one and only {t}', 'the single {t}'),
+    'only': ('the only {t}', 'the only {t}', 'the single {t}'),
     'superlative': ('the {w} {t}', 'the {w} of the {ts}', '{w} {t}'),
     'biggest_thing': ('the {w} {t} on the table', 'the {w} {t} of all', 'the {w} {t}'),
     'side': ('the {t} on {side}', 'the {w} {t}', '{w} {t}', 'the {t} on {side} side'),

@@ -60,8 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--networks', nargs='+', choices=tuple(TRAINERS), default=list(TRAINERS))
     parser.add_argument('--scenes', type=int, default=5000, help='training scenes to render')
     parser.add_argument('--clutter-scenes', type=int, default=0, metavar='N',
-                        help='of them cluttered ones, beside --scenes (default: %(default)s)')
+                        help='cluttered ones beside --scenes (default: %(default)s)')
     parser.add_argument('--val-scenes', type=int, default=200)
+    parser.add_argument('--clutter-val-scenes', type=int, default=0, metavar='N',
+                        help='cluttered ones beside --val-scenes (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes that render')
     add_engine_arguments(parser)
 
@@ -80,19 +82,16 @@ def run(args: argparse.Namespace) -> int:
     settings = _checked_settings(args)
     for module in ('torch', 'cv2', 'tqdm'):
         require(module, 'training')
-    from ris_ros.simulation import SPLITS
     from ris_ros.training.engine.runtime import start
     from ris_ros.training.tabletop.job import Job
-    from ris_ros.training.tabletop.shards import SceneStore, render_shards
+    from ris_ros.training.tabletop.shards import render_splits
     runtimes = {name: start(own) for name, own in settings.items()}
     first = next(iter(runtimes.values()))
     with first.main_first():
-        rendered = {split: render_shards(args.work / split, SPLITS[split].start, number,
-                                         args.workers) if number else []
-                    for split, number in (('train', args.scenes), ('val', args.val_scenes),
-                                          ('clutter_train', args.clutter_scenes))}
-        train = SceneStore([*rendered['train'], *rendered['clutter_train']])
-        val = SceneStore(rendered['val'])
+        train = render_splits(args.work, {'train': args.scenes,
+                                          'clutter_train': args.clutter_scenes}, args.workers)
+        val = render_splits(args.work, {'val': args.val_scenes,
+                                        'clutter_val': args.clutter_val_scenes}, args.workers)
     for name, own in settings.items():
         module, function = TRAINERS[name].place.split(':')
         job = Job(own, start(own), train, val, args.work, args.out or args.work / 'weights',
@@ -106,8 +105,9 @@ def _checked_settings(args: argparse.Namespace) -> dict[str, TabletopSettings]:
     for name in ('scenes', 'val_scenes', 'workers'):
         if getattr(args, name) < 1:
             raise BadInputError(f'--{name.replace("_", "-")} must be 1 or more')
-    if args.clutter_scenes < 0:
-        raise BadInputError('--clutter-scenes must be 0 or more')
+    for name in ('clutter_scenes', 'clutter_val_scenes'):
+        if getattr(args, name) < 0:
+            raise BadInputError(f'--{name.replace("_", "-")} must be 0 or more')
     for text in args.settings:
         prefix = text.partition('=')[0].partition('.')[0].strip()
         if prefix in TRAINERS and prefix not in args.networks:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from ris_ros.files import atomic_folder, remove_stale, write_json
+from ris_ros.simulation.spec import SPLITS
 from ris_ros.simulation.truth import SceneTruth
 from ris_ros.training.engine.arrays import Mapped
 from ris_ros.types import BadInputError
 
 SHARD = 100
-FORMAT = 2     # shards without a number are older and hold names, but not where things stand
+FORMAT = 2     # older shards lack where things settled
 
 
 def _render_shard(folder: Path, seeds: range) -> Path:
@@ -153,6 +154,21 @@ class SceneStore:
         shard, i = self._places[scene]
         picture: np.ndarray = self._instances[shard][i]
         return picture
+
+
+def render_splits(root: Path, scenes: Mapping[str, int], workers: int) -> SceneStore:
+    """
+    Return the first scenes of one or more splits, rendered below root/SPLIT where missing.
+
+    scenes: how many of which split.  Raises BadInputError for more than a split has.
+    """
+    folders: list[Path] = []
+    for split, number in scenes.items():
+        if number > len(SPLITS[split]):
+            raise BadInputError(f'the split {split} has {len(SPLITS[split])} scenes, not {number}')
+        if number:
+            folders += render_shards(root / split, SPLITS[split].start, number, workers)
+    return SceneStore(folders)
 
 
 def _things(scene: int, truth: SceneTruth, min_pixels: int) -> list[Thing]:

@@ -35,7 +35,7 @@ from ris_ros.training.tabletop.clip_texts import SPOILED, Names, fits
 from ris_ros.training.tabletop.proposals import known_proposals
 from ris_ros.training.tabletop.sam_draws import SamSource
 from ris_ros.training.tabletop.settings import CaptionerSettings, ClipSettings
-from ris_ros.training.tabletop.shards import SceneStore, render_shards
+from ris_ros.training.tabletop.shards import SceneStore, render_shards, render_splits
 from ris_ros.types import BadInputError
 
 
@@ -449,3 +449,12 @@ def test_shards_keep_settled_poses_and_old_ones_are_told(store, tmp_path, capsys
 def test_a_shard_of_fewer_scenes_than_wanted_is_rendered_again(tmp_path):
     render_shards(tmp_path, 80100, 1, workers=1)
     assert len(SceneStore(render_shards(tmp_path, 80100, 2, workers=1))) == 2
+
+
+def test_cluttered_scenes_stand_beside_plain_ones(tmp_path):
+    store = render_splits(tmp_path, {'val': 1, 'clutter_val': 1, 'clutter_test': 0}, workers=1)
+    assert [t.seed for t in store.truths] == [80000, 280000]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['clutter_val', 'val']
+    assert len(store.truths[1]) >= 10 and store.by_scene[1][0].scene == 1
+    with pytest.raises(BadInputError, match='1000 scenes'):
+        render_splits(tmp_path, {'test': 1001}, workers=1)
