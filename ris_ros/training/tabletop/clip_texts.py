@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ris_ros.simulation.catalogue import COLOURS, KINDS
+from ris_ros.simulation.wording import ANYTHING, SYNONYMS
 from ris_ros.training.tabletop.shards import Thing
 
 BACKGROUND = 'table'
 SPOILED = 'spoiled'     # a mask that shows no object whole and alone: no caption is true of it
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    'mug': ('mug', 'mug', 'cup'), 'can': ('can', 'can', 'tin'), 'ball': ('ball', 'ball', 'sphere'),
-    'box': ('box', 'box', 'carton', 'package'), 'cube': ('cube', 'cube', 'block'),
-    'bowl': ('bowl', 'bowl', 'dish'), 'table': ('table', 'background', 'tabletop'),
-    'gray': ('gray', 'gray', 'grey'), 'purple': ('purple', 'purple', 'violet'),
-}
-ANYTHING = ('object', 'thing', 'item', 'one')
 POSITION_FORMS = ('the {} on the left', 'the {} on the right', 'the left {}', 'the right {}',
                   'the leftmost {}', 'the rightmost {}', 'the {} at the top', 'the top {}',
                   'the {} at the bottom', 'the bottom {}', 'the middle {}', 'the {} in the middle',

@@ -16,7 +16,8 @@ from ris_ros.models.wordpiece import END, PAD, START, UNKNOWN, words_of
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.simulation.expressions import MIDDLE_FORMS, POSITION_FORMS, RELATION_FORMS
 from ris_ros.simulation.truth import HOLDS, SceneTruth, holders
-from ris_ros.training.tabletop.clip_texts import ANYTHING, BETWEEN_FORM, SYNONYMS, vocabulary
+from ris_ros.simulation.wording import ANYTHING, SYNONYMS
+from ris_ros.training.tabletop.clip_texts import BETWEEN_FORM, vocabulary
 
 FOREIGN = 'unknownword'      # not in the vocabulary: the matcher learns that it fits nothing
 CONTENT = frozenset((     # words that a parser calls nouns or adjectives, besides the names
