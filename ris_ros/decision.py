@@ -13,6 +13,7 @@ from ris_ros.types import (
     Grounding,
     Outcome,
     Regions,
+    RisError,
     Scene,
     Segmentation,
 )
@@ -60,6 +61,17 @@ def decide(scene: Scene, grounding: Grounding, command: Command, settings: Outco
     return Segmentation(mask=mask, score=score, margin=margin, outcome=outcome, message=message,
                         candidates=candidates, heatmap=grounding.heatmap, command=command,
                         timings=dict(grounding.timings), notes=grounding.notes, regions=regions)
+
+
+def check_numbers(grounding: Grounding) -> None:
+    """Raise RisError where a method's scores are no numbers.
+
+    Sorted among numbers they stand anywhere, so that even the candidates that have numbers
+    cannot be trusted.
+    """
+    if np.isnan(grounding.scores).any() or np.isnan(grounding.probabilities).any():
+        raise RisError("the method's scores are no numbers (NaN); try precision fp32, and check "
+                       'the weights with `ris models verify`')
 
 
 def _candidate(regions: Regions, grounding: Grounding, rank: int, index: int) -> Candidate:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ris_ros.decision import MAX_CANDIDATES, decide
+from ris_ros.decision import MAX_CANDIDATES, check_numbers, decide
 from ris_ros.methods.registry import find_method, settings_for
 from ris_ros.types import BadInputError, Camera, Command, Outcome, Scene, Segmentation, View
 
@@ -186,6 +186,7 @@ class Segmenter:
         from ris_ros.models.device import threads
         with self._lock, threads(self._sentence_threads):
             grounding = self.method.ground(scene, analysis)
+        check_numbers(grounding)
         result = decide(scene, grounding, analysis.command, self.settings,
                         self.max_candidates if max_candidates is None else max_candidates)
         return dataclasses.replace(result, timings={'parse': parsed, **result.timings})

@@ -7,6 +7,7 @@ import numpy as np
 
 from ris_ros.types import BadInputError, Camera
 
+FARTHEST_OFF_AXIS = 11.0  # focal lengths: the tangent of 85 degrees
 
 def camera_from_matrix(matrix: Sequence[float] | np.ndarray, width: int, height: int) -> Camera:
     """Return the checked camera of a row-major 3x3 (or 3x4) pinhole matrix.
@@ -49,8 +50,11 @@ def check_camera(camera: Camera, shape: tuple[int, ...] | None = None) -> None:
     if camera.width <= 0 or camera.height <= 0:
         raise BadInputError(
             f'the camera says its image is {camera.width}x{camera.height}; calibrate the camera')
-    if not (-camera.width <= camera.cx <= 2 * camera.width
-            and -camera.height <= camera.cy <= 2 * camera.height):
+    # A region of interest may lie far from the axis; whether the whole is plausible is judged by
+    # `judge_calibration`.
+    off = [max(-centre, centre - (size - 1), 0.0) / focal for centre, size, focal in (
+        (camera.cx, camera.width, camera.fx), (camera.cy, camera.height, camera.fy))]
+    if max(off) > FARTHEST_OFF_AXIS:
         raise BadInputError(
             f'the principal point ({camera.cx:g}, {camera.cy:g}) is far outside the '
             f'{camera.width}x{camera.height} image; calibrate the camera')

@@ -15,73 +15,90 @@ from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ris_ros.geometry import camera_from_matrix
+from ris_ros.geometry import (
+    DEPTH_ENCODINGS,
+    Calibration,
+    camera_from_matrix,
+    depth_to_metres,
+)
+from ris_ros.nodes.encodings import COLOUR_ENCODINGS, DEPTH, ENCODINGS, PLAIN, Encoding
+from ris_ros.service.text import carriable, shortened
 from ris_ros.types import BadInputError, Camera
-
-# encoding -> (item type, channels)
-ENCODINGS = {
-    'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'rgba8': (np.uint8, 4),
-    'bgra8': (np.uint8, 4), 'mono8': (np.uint8, 1), '8UC1': (np.uint8, 1),
-    'mono16': (np.uint16, 1), '16UC1': (np.uint16, 1), '32FC1': (np.float32, 1),
-}
-COLOUR_ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', 'mono16')
 
 
 def image_to_array(message: Image) -> np.ndarray:
     """Return the picture as (H, W) or (H, W, C) in the machine's byte order.
 
+    Of an encoding with further planes below the picture (nv12) these too, as further rows.
     Handles padded rows (step larger than needed) and big-endian data.  The result may be a
     view of the message.  Raises BadInputError for a size of zero, an unknown encoding, a
     step that is too small or data of another length.
     """
-    if message.encoding not in ENCODINGS:
-        raise BadInputError(f'image encoding {message.encoding!r} is not supported; '
-                            f'publish one of {", ".join(ENCODINGS)}')
-    kind, channels = ENCODINGS[message.encoding]
+    encoding = _encoding(message.encoding, tuple(ENCODINGS))
     height, width, step = int(message.height), int(message.width), int(message.step)
     if height <= 0 or width <= 0:
         raise BadInputError(f'the image has no pixels ({width}x{height}); check the camera')
-    row_bytes = width * channels * np.dtype(kind).itemsize
+    if ('w' in encoding.even and width % 2) or ('h' in encoding.even and height % 2):
+        raise BadInputError(f'a {message.encoding} image of {width}x{height} cannot be: its '
+                            'pixels come in pairs; correct the publisher')
+    kind, channels = np.dtype(encoding.kind), encoding.channels
+    rows_in_all = height + int(height * encoding.planes_below)
+    row_bytes = width * channels * kind.itemsize
     if step < row_bytes:
         raise BadInputError(f'step is {step} bytes but a row of {width} {message.encoding} '
                             f'pixels needs {row_bytes}; correct the publisher')
     data = np.frombuffer(message.data, dtype=np.uint8)
     # The last row may come without its padding.
-    if not step * (height - 1) + row_bytes <= data.size <= step * height:
-        raise BadInputError(f'the image has {data.size} bytes of data but {height} rows of '
-                            f'{step} bytes need {step * height}; correct the publisher')
-    if data.size < step * height:
-        data = np.concatenate([data, np.zeros(step * height - data.size, np.uint8)])
-    rows = data.reshape(height, step)[:, :row_bytes]
-    stored = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
-    typed = np.ascontiguousarray(rows).view(stored)
-    picture = typed.astype(kind, copy=False)
-    return picture.reshape((height, width) if channels == 1 else (height, width, channels))
+    if not step * (rows_in_all - 1) + row_bytes <= data.size <= step * rows_in_all:
+        raise BadInputError(f'the image has {data.size} bytes of data but {rows_in_all} rows of '
+                            f'{step} bytes need {step * rows_in_all}; correct the publisher')
+    if data.size < step * rows_in_all:
+        data = np.concatenate([data, np.zeros(step * rows_in_all - data.size, np.uint8)])
+    rows = data.reshape(rows_in_all, step)[:, :row_bytes]
+    stored = kind.newbyteorder('>' if message.is_bigendian else '<')
+    picture = np.ascontiguousarray(rows).view(stored).astype(encoding.kind, copy=False)
+    return picture.reshape((rows_in_all, width) if channels == 1
+                           else (rows_in_all, width, channels))
 
 
 def image_to_rgb(message: Image) -> np.ndarray:
     """Return a colour or grey picture as contiguous (H, W, 3) uint8 RGB.
 
-    Raises BadInputError as `image_to_array` does, and for an encoding that holds no picture.
+    Bayer patterns and YUV are converted by OpenCV.  Raises BadInputError as `image_to_array`
+    does, for an encoding that holds no picture, and where OpenCV is needed and absent.
     """
     if message.encoding in ENCODINGS and message.encoding not in COLOUR_ENCODINGS:
         raise BadInputError(f'image encoding {message.encoding!r} holds no picture; '
                             f'publish one of {", ".join(COLOUR_ENCODINGS)} on the image topic')
-    picture = image_to_array(message)
-    if message.encoding == 'mono16':
-        picture = (picture >> 8).astype(np.uint8)
-    if picture.ndim == 2:
-        return np.repeat(picture[:, :, None], 3, axis=2)
-    if message.encoding.startswith('bgr'):
-        return np.ascontiguousarray(picture[:, :, 2::-1])
-    return np.ascontiguousarray(picture[:, :, :3])
+    to_rgb = _encoding(message.encoding, COLOUR_ENCODINGS).to_rgb
+    assert to_rgb is not None
+    return np.ascontiguousarray(to_rgb(image_to_array(message)))
+
+
+def image_to_depth(message: Image, unit: str = 'auto') -> np.ndarray:
+    """Return a depth image as (H, W) float32 metres, NaN where nothing was measured.
+
+    unit: as of `ris_ros.geometry.depth_to_metres`.  Raises BadInputError as `image_to_array`
+    does, and for an encoding that is no depth.
+    """
+    _encoding(message.encoding, tuple(DEPTH_ENCODINGS), 'depth')
+    return depth_to_metres(image_to_array(message), message.encoding, unit)
+
+
+def _encoding(name: str, allowed: tuple[str, ...], what: str = 'image') -> Encoding:
+    if name not in allowed:
+        hint = '' if not name.startswith('8UC') else (
+            f' ({name} does not say which channel is which)')
+        raise BadInputError(f'{what} encoding {shortened(name, 40)!r} is not supported{hint}; '
+                            f'publish one of {", ".join(allowed)}')
+    return ENCODINGS[name]
 
 
 def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
     """Return an Image of an (H, W) or (H, W, C) array whose type fits `encoding` exactly."""
-    if encoding not in ENCODINGS:
+    if encoding not in {**PLAIN, **DEPTH}:
         raise BadInputError(f'image encoding {encoding!r} is not supported')
-    kind, channels = ENCODINGS[encoding]
+    kind, channels = ENCODINGS[encoding].kind, ENCODINGS[encoding].channels
     picture = np.asarray(picture)
     shape_fits = picture.ndim == 2 if channels == 1 else (
         picture.ndim == 3 and picture.shape[2] == channels)
@@ -94,6 +111,15 @@ def array_to_image(picture: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
+def calibration_from_info(message: CameraInfo) -> Calibration:
+    """Return what a CameraInfo says of the full image, before binning and region of interest."""
+    return Calibration(
+        k=tuple(map(float, message.k)), p=tuple(map(float, message.p)),
+        width=int(message.width), height=int(message.height),
+        rotation=tuple(map(float, message.r)), distortion=tuple(map(float, message.d)),
+        model=message.distortion_model)
+
+
 def camera_from_info(message: CameraInfo) -> Camera:
     """Return the camera of the picture that comes with this CameraInfo.
 
@@ -101,11 +127,14 @@ def camera_from_info(message: CameraInfo) -> Camera:
     K.  Binning and region of interest are honoured.  Raises BadInputError for an
     uncalibrated camera (focal length zero) or unusable numbers.
     """
-    p, k = list(message.p), list(message.k)
-    rows = [p[0:3], p[4:7], p[8:11]] if p[0] != 0.0 else [k[0:3], k[3:6], k[6:9]]
-    roi, width, height = message.roi, int(message.width), int(message.height)
-    matrix = np.array(rows, dtype=np.float64)
+    calibration = calibration_from_info(message)
+    matrix, roi = calibration.matrix.copy(), message.roi
+    width, height = calibration.width, calibration.height
     if roi.width and roi.height:
+        if roi.x_offset + roi.width > width or roi.y_offset + roi.height > height:
+            raise BadInputError(f'the region of interest ({roi.width}x{roi.height} at '
+                                f'{roi.x_offset}, {roi.y_offset}) does not lie in the '
+                                f'{width}x{height} image of the calibration; correct the driver')
         matrix[0, 2] -= roi.x_offset
         matrix[1, 2] -= roi.y_offset
         width, height = int(roi.width), int(roi.height)
@@ -172,10 +201,14 @@ def cloud_to_array(message: PointCloud2) -> np.ndarray:
 
 def diagnostic_status(level: int, name: str, message: str, values: Mapping[str, object],
                       hardware_id: str = '') -> DiagnosticStatus:
-    """Return a DiagnosticStatus; values become text, numbers with six digits at most."""
-    status = DiagnosticStatus(level=bytes([level]), name=name, message=message,
-                              hardware_id=hardware_id)
-    status.values = [KeyValue(key=key, value=value_text(value)) for key, value in values.items()]
+    """Return a DiagnosticStatus; values become text, numbers with six digits at most.
+
+    What ROS cannot carry is replaced, whoever wrote it: a method, a file or an error.
+    """
+    status = DiagnosticStatus(level=bytes([level]), name=carriable(name),
+                              message=carriable(message), hardware_id=carriable(hardware_id))
+    status.values = [KeyValue(key=carriable(key), value=carriable(value_text(value)))
+                     for key, value in values.items()]
     return status
 
 

@@ -1,10 +1,15 @@
 """What the node publishes for a command; every message carries the header of the image."""
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PointStamped, PoseStamped
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -32,13 +37,15 @@ class Outputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._mask = node.create_publisher(Image, '~/mask', QoSProfile(depth=1))
-        self._labels = node.create_publisher(Image, '~/labels', QoSProfile(depth=1))
-        self._overlay = node.create_publisher(Image, '~/overlay', QoSProfile(depth=1))
-        self._heatmap = node.create_publisher(Image, '~/heatmap', QoSProfile(depth=1))
-        self._cloud = node.create_publisher(PointCloud2, '~/target_cloud', QoSProfile(depth=1))
-        self._point = node.create_publisher(PointStamped, '~/target_point', QoSProfile(depth=10))
-        self._pose = node.create_publisher(PoseStamped, '~/target_pose', QoSProfile(depth=10))
+        # A group of their own, for the node's would remember every publisher it ever held.
+        make = partial(node.create_publisher, callback_group=ReentrantCallbackGroup())
+        self._mask = make(Image, '~/mask', QoSProfile(depth=1))
+        self._labels = make(Image, '~/labels', QoSProfile(depth=1))
+        self._overlay = make(Image, '~/overlay', QoSProfile(depth=1))
+        self._heatmap = make(Image, '~/heatmap', QoSProfile(depth=1))
+        self._cloud = make(PointCloud2, '~/target_cloud', QoSProfile(depth=1))
+        self._point = make(PointStamped, '~/target_point', QoSProfile(depth=10))
+        self._pose = make(PoseStamped, '~/target_pose', QoSProfile(depth=10))
 
     def destroy(self) -> None:
         """Take the publishers down."""
@@ -47,30 +54,37 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
     def publish(self, reply: Reply, header: Header, parameters: NodeParameters) -> None:
-        """Publish everything but the result of an answered command."""
+        """Publish everything but the result of an answered command.
+
+        All messages are made before the first goes out: where one cannot be made, none is seen.
+        """
         segmentation, measured = reply.segmentation, reply.measured
         assert segmentation is not None and measured is not None
+        out: list[tuple[Publisher, Any]] = []
         has_mask = segmentation.outcome in MASK_OUTCOMES
         if has_mask or parameters.publish.empty_mask:
-            self._mask.publish(array_to_image(mask_image(segmentation.mask), 'mono8', header))
+            out.append((self._mask, array_to_image(mask_image(segmentation.mask), 'mono8',
+                                                   header)))
         if parameters.publish.labels:
             labels = label_image(segmentation, parameters.max_candidates)
-            self._labels.publish(array_to_image(labels, 'mono8', header))
+            out.append((self._labels, array_to_image(labels, 'mono8', header)))
         if (parameters.publish.heatmap and segmentation.heatmap is not None
                 and self._heatmap.get_subscription_count()):
             heat = segmentation.heatmap.astype(np.float32, copy=False)
-            self._heatmap.publish(array_to_image(heat, '32FC1', header))
+            out.append((self._heatmap, array_to_image(heat, '32FC1', header)))
         geometry = measured.geometry
         if geometry is not None:
-            self._point.publish(point_message(geometry.point, header))
-            self._pose.publish(pose_message(geometry.point, geometry.orientation, header))
+            out += [(self._point, point_message(geometry.point, header)),
+                    (self._pose, pose_message(geometry.point, geometry.orientation, header))]
             if parameters.publish.cloud and self._cloud.get_subscription_count():
-                self._cloud.publish(cloud_message(geometry.cloud, header))
+                out.append((self._cloud, cloud_message(geometry.cloud, header)))
         if parameters.publish.overlay and self._overlay.get_subscription_count():
             assert reply.image is not None
             picture = draw_overlay(reply.image, segmentation,
                                    pixel=geometry.pixel if geometry else None)
-            self._overlay.publish(array_to_image(picture, 'rgb8', header))
+            out.append((self._overlay, array_to_image(picture, 'rgb8', header)))
+        for publisher, message in out:
+            publisher.publish(message)
 
 
 def mask_image(mask: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The node's typed settings as ROS parameters: declared, validated, read again after a change."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -21,9 +22,11 @@ from ris_ros.service.parameters import (
     parameter_table,
     plain_value,
 )
-from ris_ros.service.segmenters import method_defaults
+from ris_ros.service.segmenters import method_defaults, method_names
 from ris_ros.settings import Scalar, check, describe
 from ris_ros.types import BadInputError, RisError
+
+OF_RCLPY = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 
 
 class LiveParameters:
@@ -55,7 +58,11 @@ class LiveParameters:
             self._now = None
             return validate(changed)
 
+        for text in unknown_names(given(node), table):
+            node.get_logger().warning(text)
         node.add_on_set_parameters_callback(on_set)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # not in ROS 2 Humble
+            node.add_pre_set_parameters_callback(widener(table))
 
     @property
     def current(self) -> NodeParameters:
@@ -84,16 +91,61 @@ class LiveParameters:
 def declare(node: Node, table: Sequence[ParameterSpec]) -> None:
     """Declare the parameters with descriptions, ranges and read-only flags.
 
-    Raises BadInputError where a value given at start does not fit.
+    A whole number will do for a floating point parameter, as `command_timeout_s: 30` in a file
+    is one.  Raises BadInputError where a value given at start does not fit.
     """
+    overrides = given(node)
     for spec in table:
         try:
-            node.declare_parameter(spec.name, spec.info.default, descriptor(spec))
+            value = overrides.get(spec.name, spec.info.default)
+            if spec.info.type is float and type(value) is int:
+                node.declare_parameter(spec.name, float(value), descriptor(spec),
+                                       ignore_override=True)
+            else:
+                node.declare_parameter(spec.name, spec.info.default, descriptor(spec))
             check(spec.info, plain_value(node.get_parameter(spec.name).value, spec.info))
         except BadInputError:
             raise
         except Exception as error:  # rclpy raises several unrelated kinds
             raise BadInputError(f'parameter {spec.name}: {error}') from error
+
+
+def given(node: Node) -> dict[str, object]:
+    """Return the values that files, launch and command line gave, by the parameters' names."""
+    # rclpy has no public way to see what was given for names that are not declared.
+    overrides = getattr(node, '_parameter_overrides', {})
+    return {name: parameter.value for name, parameter in overrides.items()}
+
+
+def unknown_names(names: Iterable[str], table: Sequence[ParameterSpec]) -> list[str]:
+    """Return a warning for each name that is no parameter of the node, sorted."""
+    known = [spec.name for spec in table]
+    warnings = []
+    for name in sorted(set(names) - set(known)):
+        group = name.partition('.')[0]
+        if name in OF_RCLPY or group in OF_RCLPY:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        if close:
+            hint = f'; did you mean {close[0]}?'
+        elif group in method_names():
+            hint = f'; settings of {group} count only while it is the method'
+        else:
+            hint = ''
+        warnings.append(f'there is no parameter {name!r}, its value is without effect{hint}')
+    return warnings
+
+
+def widener(table: Sequence[ParameterSpec]) -> Callable[[list[Parameter]], list[Parameter]]:
+    """Return a callback that makes floating point numbers of whole ones where those are due."""
+    numbers = {spec.name for spec in table if spec.info.type is float}
+
+    def widen(parameters: list[Parameter]) -> list[Parameter]:
+        return [Parameter(p.name, value=float(p.value))
+                if p.name in numbers and p.type_ is Parameter.Type.INTEGER else p
+                for p in parameters]
+
+    return widen
 
 
 def descriptor(spec: ParameterSpec) -> ParameterDescriptor:

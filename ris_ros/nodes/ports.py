@@ -12,12 +12,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 
-from ris_ros.geometry import depth_to_metres
+from ris_ros.geometry import DEPTH_ENCODINGS, Calibration
 from ris_ros.nodes.messages import (
+    calibration_from_info,
     camera_from_info,
     diagnostic_array,
     diagnostic_status,
-    image_to_array,
+    image_to_depth,
     image_to_rgb,
     stamp_to_seconds,
 )
@@ -26,15 +27,20 @@ from ris_ros.nodes.parameters import LiveParameters
 from ris_ros.service.frames import FrameSet, Stamped
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.results import Result, Status
+from ris_ros.service.text import carriable, shortened
 from ris_ros.service.worker import Reply
 from ris_ros.types import Camera, Level
+
+# Deep enough that no command and no result of a burst is lost on its way.
+BURST_QOS = QoSProfile(depth=1000)
 
 
 class RosClock:
     """The node's clock and a steady one, in seconds."""
 
     def __init__(self, node: Node) -> None:
-        self._ros = node.get_clock()
+        self._node = node
+        self._ros: Any = node.get_clock()
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
 
     def ros_s(self) -> float:
@@ -44,6 +50,14 @@ class RosClock:
     def steady_s(self) -> float:
         """Return a time that no clock change touches."""
         return 1e-9 * self.steady.now().nanoseconds
+
+    def simulated(self) -> bool:
+        """Say whether the node's time comes from /clock."""
+        return bool(self._ros.ros_time_is_active)
+
+    def is_offered(self) -> bool:
+        """Say whether somebody publishes /clock."""
+        return self._node.count_publishers('/clock') > 0
 
 
 class RosSurroundings:
@@ -74,7 +88,7 @@ class RosPublisher:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._result = node.create_publisher(DiagnosticArray, '~/result', QoSProfile(depth=10))
+        self._result = node.create_publisher(DiagnosticArray, '~/result', BURST_QOS)
         self._status = node.create_publisher(
             DiagnosticArray, '~/status',
             QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
@@ -103,7 +117,7 @@ class RosPublisher:
         header = (self._header() if record.frames is None
                   else record.frames.image.message.header)
         self._result.publish(result_message(self._node.get_name(), result, header))
-        text = f'command {record.id}: {ending.outcome.name} {ending.message}'.rstrip()
+        text = f'command {record.id}: {ending.outcome.name} {shortened(ending.message, 300)}'
         if ending.outcome.level is Level.OK:
             self.note(text)
         else:
@@ -113,7 +127,8 @@ class RosPublisher:
         """Publish how the node stands."""
         if not self._can_speak():
             return
-        message = diagnostic_status(0 if status.active else 1,
+        level = 0 if status.active and not status.warning else 1
+        message = diagnostic_status(level,
                                     f'{self._node.get_name()}: status', status.message,
                                     status.values)
         self._status.publish(diagnostic_array(self._header(), [message]))
@@ -121,11 +136,11 @@ class RosPublisher:
     # rclpy binds a line of code to the severity of its first call, hence one function each.
     def note(self, text: str) -> None:
         """Log at level INFO."""
-        self._node.get_logger().info(text)
+        self._node.get_logger().info(carriable(text))
 
     def warn(self, text: str) -> None:
         """Log at level WARN."""
-        self._node.get_logger().warning(text)
+        self._node.get_logger().warning(carriable(text))
 
     def wait_until_delivered(self, seconds: float) -> None:
         """Wait until all readers have the results, at most so long."""
@@ -148,18 +163,57 @@ class MessageConverter:
 
     def depth(self, depth: Any, unit: str) -> np.ndarray:
         """Return a depth image as (H, W) float32 metres, NaN where nothing was measured."""
-        return depth_to_metres(image_to_array(depth), depth.encoding, unit)
+        return image_to_depth(depth, unit)
+
+    def depth_unit(self, depth: Any, unit: str) -> str:
+        """Return the unit that a depth image is read in."""
+        return DEPTH_ENCODINGS[depth.encoding][1] if unit == 'auto' else unit
 
     def camera(self, info: Any) -> Camera:
         """Return the pinhole camera of a CameraInfo."""
         return camera_from_info(info)
 
+    def calibration(self, info: Any) -> Calibration:
+        """Return all that a CameraInfo says."""
+        return calibration_from_info(info)
 
-def stamped(message: Any) -> Stamped:
-    """Return a message with a header as the session takes it.
 
-    Two messages of one frame_id and one stamp count as the same.
+class Content:
+    """What a message holds but for its header; equal where two hold the same.
+
+    A frame shown again, as by a camera of a picture that stands still, is the same picture;
+    another one that happens to bear the same stamp is not.
     """
-    stamp, frame_id = message.header.stamp, message.header.frame_id
-    return Stamped(stamp_to_seconds(stamp), message, (frame_id, stamp.sec, stamp.nanosec),
-                   frame_id)
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+        fields = [name for name in message.get_fields_and_field_types() if name != 'header']
+        # Pictures last: what else differs is seen before millions of bytes are compared.
+        self._fields = sorted(fields, key=lambda name: name == 'data')
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields but the header."""
+        if self is other:
+            return True
+        if not isinstance(other, Content) or type(self._message) is not type(other._message):
+            return False
+        return all(_same(getattr(self._message, name), getattr(other._message, name))
+                   for name in self._fields)
+
+    def __hash__(self) -> int:
+        """Return a hash of a thousandth of the content, as quick as it need be."""
+        data = getattr(self._message, 'data', b'')
+        shape = [getattr(self._message, name, None) for name in ('height', 'width', 'encoding')]
+        return hash((len(data), bytes(data[::max(len(data) // 1000, 1)]), *shape))
+
+
+def _same(one: Any, other: Any) -> bool:
+    same = one == other
+    return bool(np.all(same))
+
+
+def stamped(message: Any, **more: Any) -> Stamped:
+    """Return a message with a header as the session takes it; more: further fields of it."""
+    stamp = message.header.stamp
+    return Stamped(stamp_to_seconds(stamp), message, Content(message), message.header.frame_id,
+                   **more)

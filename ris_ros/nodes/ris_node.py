@@ -6,47 +6,63 @@ model work on the worker's.
 """
 from __future__ import annotations
 
+import functools
 import sys
+import traceback
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from functools import partial
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from typing import Any
 
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ris_ros.nodes.intake import CameraIntake
 from ris_ros.nodes.parameters import LiveParameters
 from ris_ros.nodes.ports import (
+    BURST_QOS,
     MessageConverter,
     RosClock,
     RosPublisher,
     RosSurroundings,
-    stamped,
 )
 from ris_ros.nodes.spinning import (
+    Spinner,
     StopRequest,
+    answer_always,
     leave_at_once,
     spin_until_shutdown,
     start_ros,
 )
-from ris_ros.service.frames import StreamName
+from ris_ros.service.frames import Stamped, StreamName
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.segmenters import SegmenterFactory, profile_segmenter
 from ris_ros.service.session import Session
+from ris_ros.service.text import carriable
 from ris_ros.service.worker import SegmenterLike, Worker
 from ris_ros.types import BadInputError, RisError
 
-# Sensor data, deep enough that a busy machine does not cost images; only the newest count.
-IMAGE_QOS = QoSProfile(depth=15, reliability=ReliabilityPolicy.BEST_EFFORT)
-TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
-STREAMS: tuple[tuple[StreamName, str, Any], ...] = (
-    ('image', 'image', Image), ('depth', 'depth/image', Image),
-    ('info', 'camera_info', CameraInfo))
+BUSY_TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
+IDLE_TICK_S = 0.5   # how often the clock and the camera are looked at without a command
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def reported(transition: Transition) -> Transition:
+    """Return a transition's callback that logs what it raises; rclpy keeps it to itself."""
+    @functools.wraps(transition)
+    def run(self: Any, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception as error:
+            self.report(f'{transition.__name__} failed:\n'
+                        + ''.join(traceback.format_exception(error)))
+            return TransitionCallbackReturn.ERROR
+    return run
 
 
 class RisNode(LifecycleNode):
@@ -66,18 +82,21 @@ class RisNode(LifecycleNode):
         self._live = LiveParameters(self, segmenter_factory is profile_segmenter)
         self._publisher = RosPublisher(self)
         self._replies_ready = self.create_guard_condition(self._on_replies)
-        self._worker = Worker(self._replies_ready.trigger)
+        self._worker = Worker(self._wake)
         clock = RosClock(self)
-        self._session = Session(self._worker, MessageConverter(), clock,
+        self._intake = CameraIntake(self, self._on_frame)
+        self._session = Session(self._worker, MessageConverter(), clock, self._intake,
                                 RosSurroundings(self, self._live), self._publisher)
-        self._image_subscriptions: list[Any] = []
-        self.computing = False  # whether the models are still busy after `close`
         # The command topic is there from the start, so that nobody's command meets silence.
-        self.create_subscription(String, '~/command', self._on_command, QoSProfile(depth=10))
+        self.create_subscription(String, '~/command', self._on_command, BURST_QOS)
         self.create_service(Trigger, '~/cancel', self._on_cancel)
         # Steady, for with simulated time a paused clock would stop the heartbeat too.
-        self.create_timer(TICK_S, self._on_tick, clock=clock.steady)
-        self._autostart_timer = self.create_timer(0.0, self._on_autostart, clock=clock.steady)
+        self._tick = self.create_timer(IDLE_TICK_S, self._on_tick, clock=clock.steady)
+        # Transitions may take minutes; what is not in their group goes on meanwhile.
+        transitions = ReentrantCallbackGroup()
+        self._autostart_timer = self.create_timer(
+            0.0, self._on_autostart, callback_group=transitions, clock=clock.steady)
+        answer_always(self.services, self.report, transitions)
 
     @property
     def settings(self) -> NodeParameters:
@@ -86,6 +105,7 @@ class RisNode(LifecycleNode):
 
     # ---- lifecycle -----------------------------------------------------------------------
 
+    @reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the models and run them once; FAILURE with a clear log if that cannot be."""
         p = self.settings
@@ -104,68 +124,87 @@ class RisNode(LifecycleNode):
         self._session.loaded()
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and begin to take commands."""
-        options = QoSOverridingOptions.with_default_policies()
-        for stream, topic, kind in STREAMS:
-            if stream != 'image' and self.settings.use_depth == 'false':
-                continue
-            self._image_subscriptions.append(self.create_subscription(
-                kind, topic, partial(self._on_frame, stream), IMAGE_QOS,
-                qos_overriding_options=options))
+        self._intake.open(self._with_depth)
         self._session.activate()
         return super().on_activate(state)
 
+    @reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the camera; open commands end as CANCELED."""
         self._stop('the node was deactivated')
         return super().on_deactivate(state)
 
+    @reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the models."""
-        self._session.unload()
-        self._publisher.close_outputs()
+        self._free('the node is not configured')
         return TransitionCallbackReturn.SUCCESS
 
+    @reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Do what deactivating and cleaning up do."""
-        self._stop('the node was shut down')
-        return self.on_cleanup(state)
+        return self._end('the node was shut down')
 
+    @reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured after an error in a transition."""
-        self._stop('a transition of the node failed')
-        return self.on_cleanup(state)
+        return self._end('a transition of the node failed; see its log')
 
     def wind_up(self) -> None:
         """End open commands while their results can still be published."""
         self._stop('the node is going down')
 
     def close(self) -> None:
-        """See the last results off and end the worker; called when the process ends."""
+        """See the last results off; called when the process ends."""
         self.wind_up()
         self._publisher.wait_until_delivered(1.0)
-        self.computing = not self._worker.close(timeout_s=2.0)
+        self._worker.close(timeout_s=0.0)
+
+    def report(self, text: str) -> None:
+        """Log what went wrong."""
+        self.get_logger().error(carriable(text))
+
+    def _end(self, reason: str) -> TransitionCallbackReturn:
+        self._stop(reason)
+        self._free(reason)
+        return TransitionCallbackReturn.SUCCESS
 
     def _stop(self, reason: str) -> None:
-        for subscription in self._image_subscriptions:
-            self.destroy_subscription(subscription)
-        self._image_subscriptions.clear()
+        self._intake.close()
         self._session.stop(reason)
 
+    def _free(self, reason: str) -> None:
+        self._session.unload(reason)
+        self._publisher.close_outputs()
+
+    @property
+    def _with_depth(self) -> bool:
+        return self.settings.use_depth != 'false'
+
     def _refuse_to_configure(self, reason: str) -> TransitionCallbackReturn:
-        self.get_logger().error(f'cannot configure: {reason}')
+        self.report(f'cannot configure: {reason}')
         self._session.refuse(reason)
         return TransitionCallbackReturn.FAILURE
 
     def _wait_for_models(self, factory: Callable[[], SegmenterLike], warm_up: bool) -> float:
+        """Return how long loading took; meanwhile the node's other callbacks go on."""
         future = self._session.load(factory, warm_up)
-        while True:
-            try:
-                return future.result(timeout=0.2)
-            except FutureTimeoutError:
-                if self._stop_request.asked or not rclpy.ok(context=self.context):
-                    raise RisError('interrupted while the models were loading') from None
+        future.add_done_callback(lambda _: self._wake())
+        # The callbacks stay on this one thread, so that nothing else has to be locked.
+        spinner = None if self.executor is None else Spinner(self.executor, self.report)
+        while not future.done():
+            if self._stop_request.asked or not rclpy.ok(context=self.context):
+                raise RisError('interrupted while the models were loading')
+            if spinner is None or not spinner.once(0.1):
+                wait_for([future], timeout=0.1)
+        return future.result()
+
+    def _wake(self) -> None:
+        with suppress(InvalidHandle):  # the node has been destroyed meanwhile
+            self._replies_ready.trigger()
 
     # ---- callbacks: they hand on what arrives and decide nothing -------------------------
 
@@ -177,11 +216,13 @@ class RisNode(LifecycleNode):
                 and self.trigger_configure() == TransitionCallbackReturn.SUCCESS):
             self.trigger_activate()
 
-    def _on_frame(self, stream: StreamName, message: Any) -> None:
-        self._session.on_frame(stream, stamped(message))
+    def _on_frame(self, stream: StreamName, message: Stamped) -> None:
+        self._session.on_frame(stream, message)
+        self._pace()
 
     def _on_command(self, message: String) -> None:
         self._session.on_command(message.data)
+        self._pace()
 
     def _on_cancel(self, _request: Trigger.Request, response: Trigger.Response
                    ) -> Trigger.Response:
@@ -192,14 +233,26 @@ class RisNode(LifecycleNode):
 
     def _on_replies(self) -> None:
         self._session.on_replies()
+        self._pace()
 
     def _on_tick(self) -> None:
+        if self._intake.is_open:  # `use_depth` may have been changed
+            self._intake.open(self._with_depth)
         self._session.on_tick()
+        self._pace()
+
+    def _pace(self) -> None:
+        """Look at the time often while a command is open, and seldom else."""
+        idle = min(IDLE_TICK_S, self.settings.status_period_s)
+        period_ns = int(1e9 * (BUSY_TICK_S if self._session.busy else idle))
+        if self._tick.timer_period_ns != period_ns:
+            self._tick.timer_period_ns = period_ns
+            self._tick.reset()
 
 
 def main(args: list[str] | None = None,
          segmenter_factory: SegmenterFactory = profile_segmenter) -> int:
-    """Run the node until it is told to stop; return the exit code."""
+    """Run the node until it is told to stop, and end the process; return 2 if it cannot start."""
     stop = start_ros(args)
     try:
         node = RisNode(segmenter_factory, stop)
@@ -207,9 +260,8 @@ def main(args: list[str] | None = None,
         print(f'ris_node: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    spin_until_shutdown(node, stop)
-    if node.computing:
-        leave_at_once(0)
+    spin_until_shutdown(node, stop, node.wind_up, node.close)
+    leave_at_once(0)
     return 0
 
 

@@ -6,7 +6,6 @@ board owns every command that has arrived and sees to it that each ends exactly 
 from __future__ import annotations
 
 import json
-import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ris_ros.service.frames import FrameSet
+from ris_ros.service.text import BYTE_ORDER_MARK, carriable, shortened
 from ris_ros.types import BadInputError, Candidate, Outcome
 
 MAX_TEXT = 1000        # characters of a sentence; nobody says more to a robot
@@ -34,31 +34,40 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Request:
-    """What one message asked for; `timeout_s` is None where the default holds."""
+    """What one message asked for; `timeout_s` is None where the default holds.
+
+    note: one sentence where the text was changed to be understood, empty else.
+    """
 
     text: str
     id: str | None = None
     timeout_s: float | None = None
+    note: str = ''
 
 
 @dataclass(eq=False)
 class CommandRecord:
-    """One command on its way.  Times are seconds of the node's clock.
+    """One command on its way.  Times are seconds of the steady clock but for `received_stamp`.
 
-    waiting_since: when its turn came.  colour_since: when a colour image for it was first
-    there without its depth or intrinsics, None where none was.  frames, image_age_s: what it
-    is answered on and how old that was when the models began; None before they have.
+    received_stamp: when it arrived by the clock that stamps are of.  waiting_since: when its
+    turn came.  colour_since: when a colour image for it was first there without its depth or
+    intrinsics, None where none was.  frames, started, image_age_s: what it is answered on,
+    when the models began and how old the image was then; None before they have.  note: what
+    was changed in its text.
     """
 
     id: str
     text: str
     received: float
     timeout_s: float
+    received_stamp: float = 0.0
     state: State = State.WAITING
     waiting_since: float = 0.0
     colour_since: float | None = None
     frames: FrameSet | None = None
+    started: float | None = None
     image_age_s: float | None = None
+    note: str = ''
 
 
 @dataclass(frozen=True)
@@ -74,44 +83,67 @@ class Ending:
 def parse_request(raw: str) -> Request:
     """Return the request in a command message.
 
-    Raises BadInputError for blank or over-long text, JSON that cannot be read, unknown keys,
-    values of a wrong type and modes that are not offered.  `request_id(raw)` finds the id of
-    such a message, so that its sender still gets an answer it can recognise.
+    Characters that ROS cannot carry are replaced in the text, with a note.  Raises
+    BadInputError for blank or over-long text, JSON that cannot be read, unknown or repeated
+    keys, values of a wrong type, ids that could not be given back, and modes that are not
+    offered.  `request_id(raw)` finds the id of such a message, so that its sender still gets
+    an answer it can recognise.
     """
-    if not raw.strip():
-        raise BadInputError('the command is empty; say which object you mean')
-    if not raw.lstrip().startswith('{'):
-        return Request(text=_checked_text(raw))
     if len(raw) > 4 * MAX_TEXT:
         raise BadInputError(f'the command has {len(raw)} characters; {MAX_TEXT} are allowed')
+    if not carriable(raw).lstrip().startswith('{'):
+        return _request({'text': raw})
     try:
-        data = json.loads(raw)
+        data = json.loads(raw.lstrip(BYTE_ORDER_MARK), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f'the command is no valid JSON ({error}); '
+        raise BadInputError(f'the command is no valid JSON ({shortened(str(error))}); '
                             'send {"id": ..., "text": ...} or a plain sentence') from error
     unknown = [key for key in data if key not in KEYS]
     if unknown:
-        raise BadInputError(f'the command has the unknown key {unknown[0]!r}; '
+        raise BadInputError(f'the command has the unknown key {_shown(unknown[0])}; '
                             f'use {", ".join(KEYS)}')
     if not isinstance(data.get('text'), str):
         raise BadInputError('the command has no "text"; send {"id": ..., "text": "..."}')
     mode = data.get('mode', 'once')
     if mode != 'once':
-        raise BadInputError(f'mode {mode!r} is not offered; use "once"')
-    return Request(text=_checked_text(data['text']), id=_checked_id(data.get('id')),
-                   timeout_s=_checked_timeout(data.get('timeout_s')))
+        raise BadInputError(f'mode {_shown(mode)} is not offered; use "once"')
+    return _request(data)
 
 
 def request_id(raw: str) -> str | None:
-    """Return the usable id of a message that may be wrong in every other way, or None."""
+    """Return the id of a message that may be wrong in every other way, or None.
+
+    An id that ROS cannot carry comes back as near as it can be.
+    """
     try:
-        return _checked_id(json.loads(raw[:8 * MAX_TEXT]).get('id'))
+        value = json.loads(raw[:8 * MAX_TEXT].lstrip(BYTE_ORDER_MARK)).get('id')
+        return _checked_id(carriable(value) if isinstance(value, str) else value)
     except (ValueError, RecursionError, AttributeError):
         return None
 
 
+def _request(data: Mapping[str, Any]) -> Request:
+    text = data['text']
+    cleaned = _checked_text(text)
+    note = '' if carriable(text) == text.replace(BYTE_ORDER_MARK, '') else (
+        'characters of the command that ROS cannot carry were replaced')
+    return Request(cleaned, _checked_id(data.get('id')), _checked_timeout(data.get('timeout_s')),
+                   note)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        raise ValueError('a key stands twice')  # which of the two is meant nobody knows
+    return data
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value), 40)
+
+
 def _checked_text(text: str) -> str:
-    cleaned = ' '.join(text.split())
+    cleaned = ' '.join(carriable(text).split())
     if not cleaned:
         raise BadInputError('the command is empty; say which object you mean')
     if len(cleaned) > MAX_TEXT:
@@ -128,6 +160,9 @@ def _checked_id(value: Any) -> str | None:
     text = str(value)
     if not text or len(text) > MAX_ID:
         raise BadInputError(f'the command\'s "id" must have 1 to {MAX_ID} characters')
+    if carriable(text) != text:
+        raise BadInputError('the command\'s "id" holds characters that ROS cannot carry; use '
+                            'printable ones')
     return text
 
 
@@ -135,7 +170,7 @@ def _checked_timeout(value: Any) -> float | None:
     if value is None:
         return None
     usable = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usable or not math.isfinite(value) or not 0 < value <= 3600:
+    if not usable or not 0 < value <= 3600:  # not so of NaN, nor of numbers beyond all floats
         raise BadInputError('"timeout_s" must be a number above 0 and at most 3600')
     return float(value)
 
@@ -144,7 +179,8 @@ class CommandBoard:
     """Every command that has arrived and not ended, in order.
 
     on_end(record, ending) is called exactly once per arrived message, whatever happens to
-    it.  All calls come from one thread (the ROS executor's); times are handed in.
+    it.  All calls come from one thread (the ROS executor's).  Times are handed in: `now` is of
+    the steady clock, `stamp` of the clock that stamps are of.
     """
 
     def __init__(self, on_end: Callable[[CommandRecord, Ending], None]) -> None:
@@ -160,16 +196,15 @@ class CommandBoard:
         return ((self.current,) if self.current else ()) + tuple(self._queue)
 
     def submit(self, raw: str, now: float, timeout_s: float, policy: str = 'replace',
-               queue_size: int = 8) -> CommandRecord:
+               queue_size: int = 8, stamp: float = 0.0) -> CommandRecord:
         """Take in one message and return its record, which may have ended already."""
         try:
             request = parse_request(raw)
         except BadInputError as error:
-            record = self._record(request_id(raw), raw[:200], now, timeout_s)
-            self._end(record, Ending(Outcome.INVALID_COMMAND, str(error)))
-            return record
+            return self.refuse(raw, now, Ending(Outcome.INVALID_COMMAND, str(error)))
         duplicate = request.id is not None and request.id in self._seen
         record = self._record(request.id, request.text, now, request.timeout_s or timeout_s)
+        record.received_stamp, record.note = stamp, request.note
         if duplicate:
             self._end(record, Ending(
                 Outcome.INVALID_COMMAND,
@@ -178,16 +213,17 @@ class CommandBoard:
             self._place(record, now, policy, queue_size)
         return record
 
-    def refuse(self, raw: str, now: float, ending: Ending) -> None:
+    def refuse(self, raw: str, now: float, ending: Ending) -> CommandRecord:
         """End a message at once, as an inactive node does."""
-        record = self._record(request_id(raw), raw[:200], now, 0.0)
+        record = self._record(request_id(raw), carriable(raw[:200]), now, 0.0)
         self._end(record, ending)
+        return record
 
-    def start(self, record: CommandRecord, frames: FrameSet | None = None,
+    def start(self, record: CommandRecord, frames: FrameSet | None = None, now: float = 0.0,
               image_age_s: float | None = None) -> None:
-        """Note that the models work on `record` now, on frames that are so old."""
+        """Note that the models work on `record` from `now` on, on frames that are so old."""
         record.state = State.RUNNING
-        record.frames, record.image_age_s = frames, image_age_s
+        record.frames, record.started, record.image_age_s = frames, now, image_age_s
 
     def end(self, record: CommandRecord, ending: Ending, now: float) -> bool:
         """End `record` unless it has ended; say whether this call ended it."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
-from ris_ros.geometry import ORIENTATIONS, TARGET_POINTS, GeometrySettings
+from ris_ros.geometry import ORIENTATIONS, TARGET_POINTS, UNITS, GeometrySettings
 from ris_ros.service.commands import BUSY_POLICIES
 from ris_ros.settings import FieldInfo, check, describe, from_mapping, option
 from ris_ros.target import AMBIGUITY_POLICIES
@@ -25,7 +25,7 @@ class DepthParameters:
     max_m: float = option(10.0, 'farthest depth that counts as measured', unit='m',
                           minimum=0.0, maximum=1000.0)
     unit: str = option('auto', 'unit of the depth image; auto goes by its encoding (REP-118)',
-                       choices=('auto', 'mm', 'm'))
+                       choices=('auto', *UNITS))
     min_valid_ratio: float = option(0.1, 'least share of the mask with valid depth',
                                     minimum=0.0, maximum=1.0)
 
@@ -82,12 +82,19 @@ class NodeParameters:
                                     minimum=0.0, maximum=3600.0)
     max_image_age_s: float = option(0.5, 'an image this much older than the command still '
                                     'counts as fresh', unit='s', minimum=0.0, maximum=3600.0)
+    max_image_lead_s: float = option(0.2, "an image stamped further ahead of the node's clock is "
+                                     'not taken', unit='s', minimum=0.0, maximum=3600.0)
     use_depth: str = option('auto', 'auto uses depth when somebody publishes it',
                             choices=('auto', 'true', 'false'))
     sync_slop_s: float = option(0.02, 'largest difference of stamps between colour and depth',
                                 unit='s', minimum=0.0, maximum=1.0)
     sync_timeout_s: float = option(0.5, 'time to wait for depth and intrinsics of a colour image',
                                    unit='s', minimum=0.0, maximum=60.0)
+    match_frame_ids: bool = option(True, 'depth and CameraInfo must name the frame of the colour '
+                                   'image; false for drivers known to name another one though '
+                                   'depth is registered')
+    check_calibration: bool = option(True, 'refuse intrinsics that hardly any camera has; false '
+                                     'where they are right')
     ambiguity_policy: str = option('report', 'when several objects fit: report gives no target '
                                    'point, best gives that of the best candidate',
                                    choices=AMBIGUITY_POLICIES)

@@ -5,11 +5,11 @@ one more.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Protocol
 
-from ris_ros.service.frames import FrameSet
+from ris_ros.service.frames import FrameSet, Stamped, StreamName
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.results import Result, Status
 from ris_ros.service.worker import Job, Reply, SegmenterLike
@@ -20,6 +20,14 @@ class Clock(Protocol):
 
     def ros_s(self) -> float:
         """Return the time that stamps are of; it may jump, stand still or be simulated."""
+        ...
+
+    def simulated(self) -> bool:
+        """Say whether that time is simulated, so that somebody must publish it."""
+        ...
+
+    def is_offered(self) -> bool:
+        """Say whether somebody publishes a simulated time."""
         ...
 
     def steady_s(self) -> float:
@@ -40,6 +48,25 @@ class Surroundings(Protocol):
 
     def depth_is_offered(self) -> bool:
         """Say whether somebody publishes depth."""
+        ...
+
+
+class Intake(Protocol):
+    """Where camera messages come from."""
+
+    def collect(self) -> Iterable[tuple[StreamName, Stamped]]:
+        """Return what has come since the last call and was not handed to `on_frame`."""
+        ...
+
+    def listen(self, eagerly: bool) -> None:
+        """Say whether each message is to be handed to `on_frame` as it comes.
+
+        While nobody waits for an image, none needs to be looked at.
+        """
+        ...
+
+    def lost(self) -> int:
+        """Return how many colour images were sent but never arrived, as far as is known."""
         ...
 
 
@@ -76,6 +103,10 @@ class Models(Protocol):
 
     def unload(self) -> None:
         """Let go of the models."""
+        ...
+
+    def forget(self) -> None:
+        """Let go of the prepared scene."""
         ...
 
     def submit(self, job: Job) -> None:

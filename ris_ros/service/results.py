@@ -9,6 +9,9 @@ from ris_ros.service.commands import CommandRecord, Ending
 from ris_ros.service.frames import FrameSet
 from ris_ros.service.worker import Reply
 
+# What a stage's time may not be called.
+RESERVED = ('total_ms', 'image_age_ms', 'stamp_to_result_ms')
+
 
 @dataclass(frozen=True)
 class Result:
@@ -27,11 +30,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Status:
-    """How the node stands: whether it takes commands, one sentence, key-value pairs."""
+    """How the node stands: whether it takes commands, one sentence, key-value pairs.
+
+    warning: whether somebody should look at it though it takes commands.
+    """
 
     active: bool
     message: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    warning: bool = False
 
 
 def answered(reply: Reply, frames: FrameSet) -> Ending:
@@ -39,23 +46,34 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
     segmentation, measured = reply.segmentation, reply.measured
     assert segmentation is not None and measured is not None
     geometry = measured.geometry
-    return Ending(measured.outcome, measured.message, {
+    details = {
         'candidates': len(segmentation.candidates), 'score': segmentation.score,
         'margin': segmentation.margin, 'infer_ms': 1e3 * reply.infer_s,
         'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,
-        'notes': ' '.join(segmentation.notes) or None,
+        'notes': ' '.join((*segmentation.notes, *map(_sentence, reply.notes))) or None,
         'point_xyz': geometry.point if geometry else None,
         'frame_id': frames.image.frame_id,
-        **{f'{stage}_ms': 1e3 * seconds for stage, seconds in reply.timings.items()},
-    }, segmentation.candidates)
+    }
+    for stage, seconds in reply.timings.items():
+        # The segmenter's own total is not the command's.
+        name = 'segmenter_ms' if stage == 'total' else f'{stage}_ms'
+        details[f'stage_{name}' if name in (*details, *RESERVED) else name] = 1e3 * seconds
+    return Ending(measured.outcome, measured.message, details, segmentation.candidates)
 
 
 def result_of(record: CommandRecord, ending: Ending, now: float, method: str,
               max_candidates: int) -> Result:
-    """Return the result of a command that ends at `now`, seconds of the node's clock."""
+    """Return the result of a command that ends at `now`, seconds of the steady clock."""
     details: dict[str, Any] = {'method': method, 'total_ms': 1e3 * (now - record.received),
                                **ending.details}
+    if record.note:
+        details['notes'] = ' '.join(filter(None, (_sentence(record.note), details.get('notes'))))
     if record.frames is not None and record.image_age_s is not None:
+        since = now - (now if record.started is None else record.started)
         details['image_age_ms'] = 1e3 * record.image_age_s
-        details['stamp_to_result_ms'] = 1e3 * (now - record.frames.image.stamp)
+        details['stamp_to_result_ms'] = 1e3 * (record.image_age_s + since)
     return Result(record, ending, details, max_candidates)
+
+
+def _sentence(text: str) -> str:
+    return f'{text[:1].upper()}{text[1:]}.'

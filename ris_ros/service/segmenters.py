@@ -37,3 +37,9 @@ def method_defaults(method: str, profile: str) -> tuple[type, Any]:
     from ris_ros.profiles import get_profile
     settings = settings_for(method, get_profile(profile))
     return type(settings), settings
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods there are."""
+    from ris_ros.methods.registry import methods
+    return tuple(methods())

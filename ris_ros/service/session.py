@@ -2,26 +2,30 @@
 
 The node's callbacks hand in what arrives and nothing else; when to start, what to say and how
 a command ends is decided here.  All calls come from one thread (the ROS executor's); the
-models work on the worker's.
+models work on the worker's.  None of them raises: what fails ends the command it is about.
 """
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ris_ros.service.careful import CarefulPublisher
 from ris_ros.service.commands import CommandBoard, CommandRecord, Ending, State
 from ris_ros.service.frames import FrameSet, FrameStore, Stamped, StreamName
 from ris_ros.service.parameters import NodeParameters
-from ris_ros.service.ports import Clock, Models, Publisher, Surroundings
-from ris_ros.service.results import Status, answered, result_of
+from ris_ros.service.ports import Clock, Intake, Models, Publisher, Surroundings
+from ris_ros.service.results import Result, Status, answered, result_of
 from ris_ros.service.sight import Converter, Sight
+from ris_ros.service.text import shortened
+from ris_ros.service.timekeeping import Timekeeper
 from ris_ros.service.waiting import choose_frame, no_frame
 from ris_ros.service.worker import Job, Reply, SegmenterLike
 from ris_ros.types import Outcome
 
 REFUSED = 'the node could not be configured'
-JUMP_S = 0.01  # the clock went back by more than its own jitter
+REPORT_EVERY_S = 10.0  # the same fault of the node's own is logged so often
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,20 @@ class Session:
     models: works the jobs off; whoever owns it calls `on_replies` when there are any.
     """
 
-    def __init__(self, models: Models, converter: Converter, clock: Clock,
+    def __init__(self, models: Models, converter: Converter, clock: Clock, intake: Intake,
                  surroundings: Surroundings, publisher: Publisher) -> None:
-        self._models, self._converter, self._clock = models, converter, clock
-        self._surroundings, self._publisher = surroundings, publisher
+        self._models, self._converter, self._intake = models, converter, intake
+        self._surroundings, self._publisher = surroundings, CarefulPublisher(publisher)
+        self._time = Timekeeper(clock)
         self._board = CommandBoard(self._tell)
         self._frames = FrameStore()
         self._running: Run | None = None
         self._active = False
         self._inactive_reason = 'the node is not active yet'
-        self._last_time = 0.0
         self._last_status: tuple[float, str] = (0.0, '')
+        self._ahead = 0                 # images from the future
+        self._warned: set[str] = set()  # kinds of warnings that were given
+        self._reported: dict[str, float] = {}
 
     # ---- lifecycle -----------------------------------------------------------------------
 
@@ -64,6 +71,7 @@ class Session:
     def loaded(self) -> None:
         """Note that the models are there."""
         self._inactive_reason = 'the node is configured but not active'
+        self.publish_status()
 
     def refuse(self, reason: str) -> None:
         """Say why there are no models."""
@@ -80,86 +88,152 @@ class Session:
         self._active = False
         self._inactive_reason = reason
         self._frames.clear()
-        self._board.end_all(Ending(Outcome.CANCELED, reason), self._clock.ros_s())
+        self._board.end_all(Ending(Outcome.CANCELED, reason), self._time.now)
+        self._listen()
         self.publish_status()
 
-    def unload(self) -> None:
-        """Let go of the models."""
+    def unload(self, reason: str = 'the node is not configured') -> None:
+        """Let go of the models; commands that come are told the reason."""
         self._models.unload()
-        self._inactive_reason = 'the node is not configured'
+        self._inactive_reason = reason
+        self.publish_status()
 
     # ---- what arrives --------------------------------------------------------------------
 
+    @property
+    def busy(self) -> bool:
+        """Whether a command is open, so that time has to be watched closely."""
+        return bool(self._board.open)
+
     def on_frame(self, stream: StreamName, message: Stamped) -> None:
         """Store a camera message; a command that waits for it begins."""
-        self._frames.add(stream, message)
-        if self._board.current is not None:
-            self._advance()
+        self._safely(lambda: self._take_frame(stream, message))
 
     def on_command(self, raw: str) -> None:
         """Take in one command message."""
-        now = self._clock.ros_s()
-        if not self._active:
-            self._board.refuse(raw, now, Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
+        try:
+            self._watch_clock()
+            p = self._surroundings.parameters()
+        except Exception as error:
+            self._report(error)
+            self._board.refuse(raw, self._time.now, _failed(error))
             return
-        p = self._surroundings.parameters()
-        record = self._board.submit(raw, now, p.command_timeout_s, p.busy_policy, p.queue_size)
+        if not self._active:
+            self._board.refuse(raw, self._time.now,
+                               Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
+            return
+        record = self._board.submit(raw, self._time.now, p.command_timeout_s, p.busy_policy,
+                                    p.queue_size, self._time.stamp)
         if record.state is not State.DONE:
             self._publisher.note(f'command {record.id}: {record.text}')
         self.publish_status()  # the id is known before the models begin
-        self._advance()
+        self._safely(self._advance)
 
     def on_cancel(self) -> int:
         """End every open command as CANCELED; return how many there were."""
-        return self._board.end_all(Ending(Outcome.CANCELED, 'canceled on request'),
-                                   self._clock.ros_s())
+        count = self._board.end_all(Ending(Outcome.CANCELED, 'canceled on request'),
+                                    self._time.now)
+        self._safely(self._advance)
+        return count
 
     def on_replies(self) -> None:
         """Fetch what the models have done, publish it, and go on with the next command."""
+        self._safely(self._watch_clock)
         for reply in self._models.fetch():
             run: Run = reply.token
             self._running = None
             if run.record.state is not State.DONE:  # else superseded or canceled: dropped
                 ending = self._deliver(run, reply)
-                self._board.end(run.record, ending, self._clock.ros_s())
-        self._advance()
+                self._board.end(run.record, ending, self._time.now)
+        self._safely(self._advance)
 
     def on_tick(self) -> None:
-        """Look after what time alone brings about; to be called some twenty times a second."""
+        """Look after what time alone brings about.
+
+        To be called some twenty times a second while `busy`, twice a second otherwise.
+        """
+        self._safely(self._watch_clock)
+        self._safely(self._expire)
+        self._safely(self._advance)
+        self._safely(self._beat)
+
+    def _take_frame(self, stream: StreamName, message: Stamped) -> None:
         self._watch_clock()
-        now = self._clock.ros_s()
+        self._store(stream, message)
+        if self._board.current is not None:
+            self._advance(collect=False)
+
+    def _expire(self) -> None:
+        now, trouble = self._time.now, self._time.trouble()
         for record in self._board.expired(now):
+            why = f'; {trouble}' if trouble else self._whereabouts(record)
             self._board.end(record, Ending(
-                Outcome.TIMEOUT, f'no result within {record.timeout_s:g} s'), now)
-        self._advance()
-        since, state = self._last_status
-        period = self._surroundings.parameters().status_period_s
-        if self._clock.steady_s() - since >= period or self._state_text() != state:
-            self.publish_status()
+                Outcome.TIMEOUT, f'no result within {record.timeout_s:g} s{why}'), now)
+
+    def _whereabouts(self, record: CommandRecord) -> str:
+        if record.state is State.RUNNING:
+            return ' (the models are at it still)'
+        if self._running is not None:
+            return f' (the models are still at command {self._running.record.id})'
+        return ' (it waited for an image)' if record.state is State.WAITING else ''
+
+    # ---- frames and time -----------------------------------------------------------------
 
     def _watch_clock(self) -> None:
-        now = self._clock.ros_s()
-        if now < self._last_time - JUMP_S:
-            self._publisher.warn('the clock jumped back; images are forgotten')
-            self._frames.clear()
-            self._board.end_all(Ending(Outcome.CANCELED, 'the clock jumped back'), now)
-        self._last_time = now
+        jump = self._time.look()
+        if jump is None:
+            return
+        self._publisher.warn(f'{jump}; images are forgotten')
+        self._frames.clear_but_lasting()
+        self._models.forget()
+        self._board.end_all(Ending(Outcome.CANCELED, jump), self._time.now)
+
+    def _collect(self) -> None:
+        for stream, message in self._intake.collect():
+            self._store(stream, message)
+
+    def _store(self, stream: StreamName, message: Stamped) -> None:
+        item = replace(message, arrived=self._time.now - message.waited_s,
+                       arrived_stamp=self._time.stamp - message.waited_s)
+        self._frames.add(stream, item)
+        p = self._surroundings.parameters()
+        if stream == 'image' and item.lead_s > p.max_image_lead_s:
+            self._ahead += 1
+            self._warn_once('ahead', f'an image is stamped {item.lead_s:.4g} s ahead of the '
+                            "node's clock; such images are not taken")
+
+    def _listen(self) -> None:
+        """Have images handed over as they come only while a command waits for one."""
+        record = self._board.current
+        self._intake.listen(self._running is None and record is not None
+                            and record.state is State.WAITING)
 
     # ---- commands ------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def _advance(self, collect: bool = True) -> None:
         """Start the current command if its image is there and the models are free."""
         record = self._board.current
-        if record is None or record.state is not State.WAITING or self._running is not None:
-            return
-        now, p = self._clock.ros_s(), self._surroundings.parameters()
+        if record is not None and record.state is State.WAITING and self._running is None:
+            try:
+                if collect:
+                    self._collect()
+                self._begin(record)
+            except Exception as error:  # whatever failed, its command must end
+                self._report(error)
+                self._board.end(record, _failed(error), self._time.now)
+        self._listen()
+
+    def _begin(self, record: CommandRecord) -> None:
+        now, p, trouble = self._time.now, self._surroundings.parameters(), self._time.trouble()
         want_depth = self._wants_depth(p)
-        frames = choose_frame(self._frames, record, now, want_depth, p)
+        simulated = self._time.word() != 'system'
+        frames = None if trouble else choose_frame(
+            self._frames, record, now, want_depth, p, simulated)
+        topic = self._surroundings.image_topic()
         if frames is not None:
-            self._start(record, Sight(frames, want_depth, p, self._converter))
+            self._start(record, Sight(frames, want_depth, p, self._converter, topic))
         elif now - record.waiting_since > p.image_timeout_s:
-            topic = self._surroundings.image_topic()
-            self._board.end(record, no_frame(self._frames, record, topic, p), now)
+            self._board.end(record, no_frame(self._frames, record, topic, p, trouble), now)
 
     def _wants_depth(self, p: NodeParameters) -> bool:
         if p.use_depth != 'auto':
@@ -167,8 +241,8 @@ class Session:
         return bool(self._frames.depth.items) or self._surroundings.depth_is_offered()
 
     def _start(self, record: CommandRecord, sight: Sight) -> None:
-        age_s = self._clock.ros_s() - sight.frames.image.stamp
-        self._board.start(record, sight.frames, age_s)
+        now = self._time.now
+        self._board.start(record, sight.frames, now, sight.frames.image.age_s(now))
         self._running = Run(record, sight.parameters)
         self._models.submit(Job(self._running, record.text, sight))
         self.publish_status()
@@ -180,17 +254,53 @@ class Session:
         frames: FrameSet | None = run.record.frames
         try:
             assert frames is not None
+            ending = answered(reply, frames)
             self._publisher.outputs(reply, frames, run.parameters)
         except Exception as error:  # whatever a method returned, its command must end
             return Ending(Outcome.MODEL_ERROR, f'the output cannot be published: {error}')
-        return answered(reply, frames)
+        for note in reply.notes:
+            self._warn_once(note, note)
+        return ending
 
     def _tell(self, record: CommandRecord, ending: Ending) -> None:
-        p = self._surroundings.parameters()
-        self._publisher.result(result_of(record, ending, self._clock.ros_s(), p.method,
-                                         p.max_candidates))
+        try:
+            p = self._surroundings.parameters()
+            result = result_of(record, ending, self._time.now, p.method, p.max_candidates)
+        except Exception as error:
+            self._report(error)
+            result = Result(record, ending, {}, 0)
+        self._publisher.result(result)
+
+    # ---- failures ------------------------------------------------------------------------
+
+    def _safely(self, step: Callable[[], None]) -> None:
+        """Do something that must not end the node."""
+        try:
+            step()
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """Log a fault with its place, each once in a while."""
+        text, now = ''.join(traceback.format_exception(error)), self._time.now
+        if now - self._reported.get(text, -REPORT_EVERY_S) >= REPORT_EVERY_S:
+            self._reported[text] = now
+            self._publisher.warn(f'the node failed at something and goes on:\n{text}')
+
+    def _warn_once(self, kind: str, text: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._publisher.warn(text)
 
     # ---- status --------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        since, state = self._last_status
+        period = self._surroundings.parameters().status_period_s
+        # A tick that comes a little early must not put it off by a whole one.
+        if self._time.now - since >= 0.9 * period or self._state_text() != state:
+            self._collect()  # so that it tells what has come
+            self.publish_status()
 
     def _state_text(self) -> str:
         current = self._board.current
@@ -200,19 +310,30 @@ class Session:
 
     def publish_status(self) -> None:
         """Say how the node stands; done by itself at every change and as a heartbeat."""
+        self._safely(self._publish_status)
+
+    def _publish_status(self) -> None:
         p, current = self._surroundings.parameters(), self._board.current
-        state, newest = self._state_text(), self._frames.newest_stamp()
-        age_ms = None if newest is None else 1e3 * (self._clock.ros_s() - newest)
+        state, newest = self._state_text(), self._frames.newest()
+        trouble = self._time.trouble()
+        message = self._inactive_reason if state == 'INACTIVE' else state.lower()
         self._publisher.status(Status(
-            active=self._active,
-            message=self._inactive_reason if state == 'INACTIVE' else state.lower(),
+            active=self._active, warning=trouble is not None,
+            message=f'{message}; {trouble}' if trouble else message,
             values={
                 'state': state, 'command_id': current.id if current else None,
                 'command': current.text if current else None, 'open': len(self._board.open),
                 'method': p.method, 'profile': p.profile,
                 'images_received': self._frames.image.received,
+                'images_lost': self._intake.lost(), 'images_ahead': self._ahead,
                 'depth_received': self._frames.depth.received,
                 'camera_info_received': self._frames.info.received,
-                'image_age_ms': age_ms,
+                'image_age_ms': None if newest is None else 1e3 * newest.age_s(self._time.now),
+                'clock': self._time.word(),
             }))
-        self._last_status = (self._clock.steady_s(), state)
+        self._last_status = (self._time.now, state)
+
+
+def _failed(error: Exception) -> Ending:
+    return Ending(Outcome.MODEL_ERROR,
+                  f'the node failed: {type(error).__name__}: {shortened(str(error))}')

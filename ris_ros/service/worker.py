@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ris_ros.service.sight import Sight
+from ris_ros.service.text import shortened
 from ris_ros.target import Measurement
 from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation, View
 
@@ -34,6 +35,10 @@ class SegmenterLike(Protocol):
 
     def kept(self, key: Hashable, /) -> Scene | None:
         """Return the scene that was prepared under a key, None where it is no longer kept."""
+        ...
+
+    def forget(self) -> None:
+        """Let go of all scenes."""
         ...
 
     def ground(self, scene: Scene, text: str, /, max_candidates: int) -> Segmentation:
@@ -57,6 +62,7 @@ class Reply:
     image: (H, W, 3) uint8 RGB, what was looked at.  failure: the outcome and its sentence.
     infer_s: seconds in the models.  reused_scene: whether the view had been prepared before.
     timings: seconds per stage, those of the preparation only where it was done for this job.
+    notes: what makes the target doubtful.
     """
 
     token: Any
@@ -67,6 +73,7 @@ class Reply:
     infer_s: float = 0.0
     reused_scene: bool = False
     timings: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Worker:
@@ -93,6 +100,10 @@ class Worker:
         """Let go of the models once the running job is through."""
         self._jobs.put(self._forget)
 
+    def forget(self) -> None:
+        """Let go of the prepared scene once the running job is through."""
+        self._jobs.put(self._forget_scenes)
+
     def submit(self, job: Job) -> None:
         """Queue a job; exactly one reply with its token follows."""
         self._jobs.put(lambda: self._answer(job))
@@ -118,7 +129,10 @@ class Worker:
             if task is None:
                 self._forget()
                 return
-            task()
+            try:
+                task()
+            except BaseException:  # the thread must live as long as the node
+                LOGGER.exception("a task of the models' thread failed")
 
     def _load(self, factory: Callable[[], SegmenterLike], warm_up: bool,
               future: Future[float]) -> None:
@@ -131,19 +145,26 @@ class Worker:
                                  max_candidates=1)
             self._segmenter = segmenter
             future.set_result(time.perf_counter() - start)
-        except Exception as error:
-            future.set_exception(error)
+        except BaseException as error:  # a library may end the process with SystemExit
+            future.set_exception(error if isinstance(error, Exception) else RisError(
+                f'the models could not be loaded: {type(error).__name__}: {error}'))
 
     def _forget(self) -> None:
         self._segmenter = None
+
+    def _forget_scenes(self) -> None:
+        if self._segmenter is not None:
+            self._segmenter.forget()
 
     def _answer(self, job: Job) -> None:
         start = time.perf_counter()
         try:
             reply = self._ground(job, start)
-        except Exception as error:
-            reply = Reply(job.token, failure=failure_of(error),
-                          infer_s=time.perf_counter() - start)
+        except BaseException as error:
+            failure = failure_of(error)
+            reply = Reply(job.token, failure=failure, infer_s=time.perf_counter() - start)
+            if not isinstance(error, BadInputError):
+                self._forget_scenes()  # what is kept may be what broke
         self._replies.put(reply)
         self._notify()
 
@@ -157,30 +178,60 @@ class Worker:
         reused = scene is not None
         if scene is None:
             try:
-                view = job.sight.view()
+                scene = segmenter.prepare(job.sight.view(), key=key)
             except BadInputError as error:
-                return Reply(job.token, failure=(Outcome.INVALID_IMAGE, str(error)))
-            scene = segmenter.prepare(view, key=key)
-        segmentation = segmenter.ground(
-            scene, job.text, max_candidates=job.sight.parameters.max_candidates)
+                return Reply(job.token, failure=(Outcome.INVALID_IMAGE, str(error)),
+                             infer_s=time.perf_counter() - start)
+        segmentation = checked(segmenter.ground(
+            scene, job.text, max_candidates=job.sight.parameters.max_candidates), scene.view)
         infer_s = time.perf_counter() - start
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}
         return Reply(job.token, segmentation, job.sight.measure(segmentation, scene.view),
-                     scene.view.rgb, infer_s=infer_s, reused_scene=reused, timings=timings)
+                     scene.view.rgb, infer_s=infer_s, reused_scene=reused, timings=timings,
+                     notes=job.sight.notes)
 
 
-def failure_of(error: Exception) -> tuple[Outcome, str]:
+def checked(segmentation: Segmentation, view: View) -> Segmentation:
+    """Return the segmentation; raises RisError for one that cannot be an answer about `view`.
+
+    Numbers that are none come out of networks in a precision too small for them.
+    """
+    mask = segmentation.mask
+    if mask.shape != view.size or mask.dtype != np.bool_:
+        raise RisError(f'the method gave a mask of shape {mask.shape} and type {mask.dtype} for '
+                       f'an image of {view.size}')
+    if not np.isfinite((segmentation.score, segmentation.margin)).all():
+        raise RisError(f'the method gave scores that are no numbers ({segmentation.score:g}, '
+                       f'margin {segmentation.margin:g}); try precision fp32')
+    found = segmentation.outcome in (Outcome.SUCCEEDED, Outcome.SUCCEEDED_2D)
+    if found and not mask.any():
+        raise RisError('the method says that it found the object, but its mask is empty')
+    return segmentation
+
+
+def failure_of(error: BaseException) -> tuple[Outcome, str]:
     """Return the outcome and the sentence for an error that came out of a model."""
+    try:
+        said = str(error)
+    except Exception:  # an error that cannot even say what it is
+        said = 'no message'
     if isinstance(error, BadInputError):
-        return Outcome.INVALID_COMMAND, str(error)
-    # torch's error is known by name, for torch may not be installed.
-    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':
-        return Outcome.OUT_OF_MEMORY, f'out of memory ({error}); use a smaller profile or image'
+        return Outcome.INVALID_COMMAND, said
+    if isinstance(error, MemoryError) or is_out_of_memory(type(error).__name__, said):
+        return Outcome.OUT_OF_MEMORY, (f'out of memory ({shortened(said)}); use a smaller '
+                                       'profile or image')
     if isinstance(error, RisError):
-        return Outcome.MODEL_ERROR, str(error)
+        return Outcome.MODEL_ERROR, said
     LOGGER.error('the model failed:\n%s', ''.join(traceback.format_exception(error)))
-    return Outcome.MODEL_ERROR, f'the model failed: {type(error).__name__}: {error}'
+    return Outcome.MODEL_ERROR, f'the model failed: {type(error).__name__}: {shortened(said)}'
+
+
+def is_out_of_memory(kind: str, said: str) -> bool:
+    """Say whether an error of torch means too little memory; torch may not be installed."""
+    text = said.lower()
+    return kind == 'OutOfMemoryError' or (kind == 'RuntimeError' and any(
+        sign in text for sign in ('out of memory', "can't allocate memory", 'alloc_failed')))
 
 
 def warm_up_image(height: int = 480, width: int = 640) -> np.ndarray:

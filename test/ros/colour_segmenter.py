@@ -31,6 +31,9 @@ class ColourSegmenter:
     def kept(self, key: Hashable) -> Scene | None:
         return self._kept[1] if self._kept is not None and self._kept[0] == key else None
 
+    def forget(self) -> None:
+        self._kept = None
+
     def _look(self, view: View) -> Scene:
         pixels = view.rgb.astype(np.int16)
         masks = []

@@ -113,7 +113,10 @@ def test_second_sentence_on_the_same_image_reuses_the_scene(client):
     client.let_frames_age()
     ros.set_parameter(client, 'max_image_age_s', 60.0)
     try:
-        header = client.send_frame()
+        other = ros.picture()
+        other[0, 0] = 99
+        header = client.header()
+        client.send_frame(header, image=array_to_image(other, 'rgb8', header))
         client.spin(0.1)
         client.say('the red box', id='s1')
         assert client.result('s1')['reused_scene'] == 'false'
@@ -123,6 +126,12 @@ def test_second_sentence_on_the_same_image_reuses_the_scene(client):
         ros.set_parameter(client, 'max_image_age_s', 0.2)
     assert values['reused_scene'] == 'true' and values['outcome'] == 'SUCCEEDED'
     assert client.results('s2')[0].header == header
+    # So does one about the same picture under another stamp.
+    client.let_frames_age()
+    header = client.header()
+    values, _ = client.ask('the red box', header=header,
+                           image=array_to_image(other, 'rgb8', header))
+    assert values['reused_scene'] == 'true' and values['outcome'] == 'SUCCEEDED'
 
 
 def test_nothing_found_and_several_found(client):
@@ -147,10 +156,10 @@ def bad_image(**changes):
 
 
 @pytest.mark.parametrize('make', [
-    bad_image(encoding='bayer_rggb8'), bad_image(encoding=''), bad_image(step=100),
+    bad_image(encoding='yuv444'), bad_image(encoding=''), bad_image(step=100),
     bad_image(step=4000), bad_image(width=0, height=0), bad_image(height=479),
     bad_image(encoding='32FC1'),
-], ids=['bayer', 'no encoding', 'small step', 'large step', 'zero size', 'too much data',
+], ids=['unknown', 'no encoding', 'small step', 'large step', 'zero size', 'too much data',
         'float'])
 def test_bad_images(client, make):
     client.let_frames_age()

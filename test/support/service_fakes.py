@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ris_ros.geometry import Calibration, camera_from_matrix
 from ris_ros.service.frames import Stamped
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.session import Session
@@ -25,12 +26,20 @@ class FakeClock:
 
     ros: float = 100.0
     steady: float = 5.0
+    is_simulated: bool = False
+    offered: bool = True
 
     def ros_s(self):
         return self.ros
 
     def steady_s(self):
         return self.steady
+
+    def simulated(self):
+        return self.is_simulated
+
+    def is_offered(self):
+        return self.offered
 
     def advance(self, seconds):
         self.ros += seconds
@@ -56,30 +65,62 @@ class FakeSurroundings:
 
 
 @dataclass
+class FakeIntake:
+    """Messages that lie in the middleware until somebody collects them."""
+
+    queue: list = field(default_factory=list)
+    eagerly: bool = False
+    lost_images: int = 0
+
+    def collect(self):
+        messages, self.queue = self.queue, []
+        return messages
+
+    def listen(self, eagerly):
+        self.eagerly = eagerly
+
+    def lost(self):
+        return self.lost_images
+
+
+@dataclass
 class FakePublisher:
-    """Keeps what was said; `refuses` is raised by the next outputs."""
+    """Keeps what was said; `refuses` is raised by the next outputs.
+
+    breaks: what to raise by the name of a method, each time it is called.
+    """
 
     results: list = field(default_factory=list)
     statuses: list = field(default_factory=list)
     shown: list = field(default_factory=list)
     log: list = field(default_factory=list)
     refuses: Exception | None = None
+    breaks: dict = field(default_factory=dict)
+
+    def _break(self, name):
+        if name in self.breaks:
+            raise self.breaks[name]
 
     def outputs(self, reply, frames, parameters):
+        self._break('outputs')
         if self.refuses is not None:
             raise self.refuses
         self.shown.append((reply, frames, parameters))
 
     def result(self, result):
+        self._break('result')
         self.results.append(result)
 
     def status(self, status):
+        self._break('status')
         self.statuses.append(status)
 
     def note(self, text):
+        self._break('note')
         self.log.append(('note', text))
 
     def warn(self, text):
+        self._break('warn')
         self.log.append(('warn', text))
 
     @property
@@ -97,7 +138,7 @@ class FakeModels:
     def __init__(self):
         self.jobs: list[Job] = []
         self.loaded: list[tuple] = []
-        self.unloads = 0
+        self.unloads = self.forgets = 0
         self._replies: list[Reply] = []
 
     def load(self, factory, warm_up=True):
@@ -108,6 +149,9 @@ class FakeModels:
 
     def unload(self):
         self.unloads += 1
+
+    def forget(self):
+        self.forgets += 1
 
     def submit(self, job):
         self.jobs.append(job)
@@ -146,8 +190,18 @@ class ArrayConverter:
         metres = self._read('depth', depth)
         return metres * np.float32(0.001) if unit == 'mm' else metres
 
+    def depth_unit(self, depth, unit):
+        return 'm' if unit == 'auto' else unit
+
     def camera(self, info):
-        return self._read('camera', info)
+        info = self._read('camera', info)
+        return camera_from_matrix(info.matrix, info.width, info.height) if isinstance(
+            info, Calibration) else info
+
+    def calibration(self, info):
+        if isinstance(info, Exception):
+            raise info
+        return info if isinstance(info, Calibration) else Calibration.of(info)
 
     def _read(self, what, message):
         self.calls.append(what)
@@ -160,15 +214,19 @@ class World:
     """A session with everything around it."""
 
     def __init__(self, models=None, converter=None, **parameters):
-        self.clock, self.publisher = FakeClock(), FakePublisher()
+        self.clock, self.publisher, self.intake = FakeClock(), FakePublisher(), FakeIntake()
         self.surroundings = FakeSurroundings(NodeParameters(**parameters))
         self.models = models or FakeModels()
         self.converter = converter or ArrayConverter()
-        self.session = Session(self.models, self.converter, self.clock, self.surroundings,
-                               self.publisher)
+        self.session = Session(self.models, self.converter, self.clock, self.intake,
+                               self.surroundings, self.publisher)
 
     def frame(self, age=0.0, depth=False, image=None):
-        """Let a colour image come, with depth and intrinsics of its stamp if wanted."""
+        """Let a colour image come, with depth and intrinsics of its stamp if wanted.
+
+        age: seconds by which the stamp lies behind the clock; without an image of its own the
+        picture is blank and counts as another one at every stamp.
+        """
         stamp = self.clock.ros - age
         if depth:
             self.session.on_frame('info', self.stamped(stamp, CAMERA))

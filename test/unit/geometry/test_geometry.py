@@ -55,7 +55,7 @@ def test_camera_from_matrix():
 
 @pytest.mark.parametrize('change', [
     {'fx': 0.0}, {'fy': -1.0}, {'fx': float('nan')}, {'cx': float('inf')}, {'width': 0},
-    {'cx': 9000.0}, {'cy': -900.0},
+    {'cx': 9000.0}, {'cy': -9000.0},
 ])
 def test_unusable_cameras_are_refused(change):
     with pytest.raises(BadInputError):

@@ -109,7 +109,7 @@ def change(**changes):
 
 
 @pytest.mark.parametrize('message', [
-    Image(), change(encoding='yuv422'), change(encoding=''), change(height=0), change(width=0),
+    Image(), change(encoding='yuv444'), change(encoding=''), change(height=0), change(width=0),
     change(step=17), change(step=19), change(height=5), change(height=3), change(step=0),
     change(data=array.array('B')), change(encoding='rgba8'), change(encoding='16UC1'),
     change(encoding='32FC1'),

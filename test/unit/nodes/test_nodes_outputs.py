@@ -35,7 +35,7 @@ class Node:
     def __init__(self):
         self.publishers = {}
 
-    def create_publisher(self, kind, topic, qos):
+    def create_publisher(self, kind, topic, qos, callback_group=None):
         return self.publishers.setdefault(topic, Publisher())
 
     def destroy_publisher(self, publisher):

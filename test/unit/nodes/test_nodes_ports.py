@@ -1,13 +1,17 @@
 """The session's ports over rclpy: conversion of messages, and a node whose context has ended."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
 
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
+from ris_ros.geometry import judge_calibration
 from ris_ros.nodes.messages import array_to_image, camera_to_info, status_values
 from ris_ros.nodes.parameters import LiveParameters
 from ris_ros.nodes.ports import (
@@ -47,11 +51,30 @@ def test_conversion():
 
 def test_a_message_with_its_stamp():
     message = array_to_image(np.zeros((4, 4), np.uint8), 'mono8', header())
-    item = stamped(message)
+    item = stamped(message, waited_s=0.5)
     assert (item.stamp, item.frame_id, item.message) == (5.25, 'camera', message)
+    assert item.waited_s == 0.5 and not item.lasting
+
+
+def test_messages_are_told_apart_by_what_they_hold():
+    picture = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)
+    one = stamped(array_to_image(picture, 'mono8', header()))
+    # Shown again under another stamp it is the same picture.
     for other in (header(sec=6), header(nanosec=1), header(frame_id='other')):
-        assert stamped(array_to_image(np.zeros((4, 4), np.uint8), 'mono8', other)).identity \
-            != item.identity
+        again = stamped(array_to_image(picture, 'mono8', other))
+        assert again.identity == one.identity and hash(again.identity) == hash(one.identity)
+    # Another picture under the same stamp is another, were it by a single pixel.
+    changed = picture.copy()
+    changed[17, 23] += 1
+    for other in (array_to_image(changed, 'mono8', header()),
+                  array_to_image(picture.reshape(64, 48), 'mono8', header()),
+                  array_to_image(picture, '8UC1', header()),
+                  camera_to_info(CAMERA, header())):
+        assert stamped(other).identity != one.identity
+    assert stamped(camera_to_info(CAMERA, header())).identity == stamped(
+        camera_to_info(CAMERA, header(sec=9))).identity
+    assert stamped(camera_to_info(CAMERA, header())).identity != stamped(
+        camera_to_info(replace(CAMERA, fx=61.0), header())).identity
 
 
 @pytest.fixture
@@ -159,3 +182,74 @@ def test_a_value_at_start_that_does_not_fit():
             LiveParameters(node, with_method=False)
     finally:
         rclpy.try_shutdown(context=context)
+
+
+def made(domain=97, **overrides):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    return rclpy.create_node('ports_test', context=context, parameter_overrides=[
+        rclpy.Parameter(name.replace('__', '.'), value=value)
+        for name, value in overrides.items()])
+
+
+def test_a_whole_number_will_do_for_a_floating_point_parameter():
+    node = made(command_timeout_s=30, depth__max_m=3, hybridgl__score_threshold=0)
+    try:
+        live = LiveParameters(node, with_method=True)
+        assert live.current.command_timeout_s == 30.0 and live.current.depth.max_m == 3.0
+        assert live.method_settings()['score_threshold'] == 0.0
+        assert node.get_parameter('command_timeout_s').type_ is rclpy.Parameter.Type.DOUBLE
+        # While the node runs too, as `ros2 param set ... 20` sends it.
+        assert node.set_parameters([rclpy.Parameter('command_timeout_s', value=20)])[0].successful
+        assert live.current.command_timeout_s == 20.0
+        assert not node.set_parameters([rclpy.Parameter('command_timeout_s', value=0)]
+                                       )[0].successful
+        assert not node.set_parameters([rclpy.Parameter('max_candidates', value=2.0)]
+                                       )[0].successful
+    finally:
+        rclpy.try_shutdown(context=node.context)
+
+
+def test_names_that_are_no_parameters_are_told():
+    from ris_ros.nodes.parameters import given, unknown_names
+    from ris_ros.service.parameters import parameter_table
+    node = made(comand_timeout_s=3.0, use_depht='true', tas__alpha=1.0, use_sim_time=False,
+                qos_overrides__x=1, method='hybridgl')
+    try:
+        told = unknown_names(given(node), parameter_table())
+        assert len(told) == 3, told
+        assert "'comand_timeout_s'" in told[0] and 'did you mean command_timeout_s?' in told[0]
+        assert 'settings of tas count only' in told[1] and 'use_depth' in told[2]
+    finally:
+        rclpy.try_shutdown(context=node.context)
+
+
+def test_what_ros_cannot_carry_is_replaced_wherever_it_comes_from(publisher):
+    record = CommandRecord('m\ud83d', 'the \x00mug', 1.0, 60.0)
+    publisher.result(Result(record, Ending(Outcome.NO_MATCH, 'broken \udc00 text'),
+                            {'method\x00': 'ta\ud800s'}, 10))
+    publisher.status(Status(True, 'id\x00le', {'state': '\ud83d'}))
+    (message,), (status,) = (publisher.keepers[name].sent for name in ('~/result', '~/status'))
+    for sent in (message, status):
+        serialize_message(sent)   # as publishing does
+        for part in sent.status:
+            assert '\x00' not in part.message + ''.join(v.key + v.value for v in part.values)
+    publisher.note('the \ud83d')
+    publisher.warn('the \x00')
+
+
+def test_regions_of_interest_that_cannot_be():
+    info = camera_to_info(CAMERA, header())
+    info.roi.x_offset, info.roi.width, info.roi.height = 32, 32, 24
+    assert MessageConverter().camera(info).width == 32
+    info.roi.width = 33
+    with pytest.raises(BadInputError, match='region of interest'):
+        MessageConverter().camera(info)
+
+
+def test_a_small_region_far_from_the_axis_is_no_fault():
+    info = camera_to_info(Camera(600.0, 600.0, 319.5, 239.5, 640, 480), header())
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 560, 400, 40, 40
+    camera = MessageConverter().camera(info)
+    assert (camera.cx, camera.cy, camera.width) == (-240.5, -160.5, 40)
+    assert judge_calibration(MessageConverter().calibration(info)).fault is None

@@ -48,7 +48,12 @@ def test_json():
     '{"text": "a", "timeout_s": true}', '{"text": "a", "id": []}', '{"text": "a", "id": true}',
     '{"text": "a", "id": ""}', '{"text": "a", "id": "' + 'i' * 129 + '"}',
     '{"text": "a", "other": 1}', '{' * 100_000, json.dumps({'text': 'a ' * MAX_TEXT * 2}),
-    '{"a":' * 3000,
+    '{"a":' * 3000, 'x' * 5_000_000, '{"text": "a", "timeout_s": 1' + '0' * 400 + '}',
+    '{"text": "a", "timeout_s": -1e999}', '{"text": "a", "id": "a\\ud83d"}',
+    '{"text": "a", "id": "a\\u0000b"}', '{"text": "a", "text": "b"}', '{"text": "\\u0000"}',
+    '{"text": "a", "mode": ' + '[' * 300 + ']' * 300 + '}',
+    '{"text": "a", "' + 'k' * 3000 + '": 1}',
+    '\ufeff', '\x00 \x1b',
 ])
 def test_what_is_refused(raw):
     with pytest.raises(BadInputError) as caught:
@@ -60,6 +65,36 @@ def test_id_of_a_wrong_message():
     assert request_id('{"id": "a", "text": 5}') == 'a'
     for raw in ('', 'text', '{"id": []}', '[1]', '"s"', '{"id"', '[' * 7000):
         assert request_id(raw) is None
+
+
+# What Python holds and ROS cannot carry: half a pair of surrogates, NUL, control characters.
+@pytest.mark.parametrize(('raw', 'text'), [
+    ('{"text": "the red box \\ud83d"}', 'the red box \ufffd'),
+    ('{"text": "\\udc00\\ud800 box"}', '\ufffd\ufffd box'),
+    ('{"text": "the red\\u0000box"}', 'the red box'),
+    ('the \x1b[31mred\x07 box', 'the [31mred box'),
+    ('\ufeff{"text": "the red box"}', 'the red box'),
+    ('\ufeffthe red box', 'the red box'),
+])
+def test_text_that_ros_cannot_carry_is_replaced_and_told(raw, text):
+    request = parse_request(raw)
+    assert request.text == text
+    request.text.encode('utf-8')
+    assert bool(request.note) is not raw.startswith('\ufeff')   # such a mark says nothing
+
+
+def test_good_text_of_any_language_stays_as_it_is():
+    for text in ('die rote Tasse', 'la taza roja', '赤いマグカップ', 'the 🍎', 'קפה'):
+        assert parse_request(json.dumps({'text': text})) == parse_request(text)
+        assert parse_request(text).text == text and not parse_request(text).note
+
+
+def test_an_id_that_ros_cannot_carry_comes_back_as_near_as_can_be(endings):
+    board = CommandBoard(lambda record, ending: endings.append((record, ending)))
+    board.submit('{"text": "a", "id": "s\\ud83d1"}', 1.0, 10.0)
+    (record, ending), = endings
+    assert record.id == 's\ufffd1' and ending.outcome is Outcome.INVALID_COMMAND
+    assert 'cannot carry' in ending.message
 
 
 # ---- the board ---------------------------------------------------------------------------

@@ -211,7 +211,8 @@ def test_the_clock_jumps_back(world):
     world.session.on_tick()
     (result,) = world.publisher.results
     assert result.ending.outcome is Outcome.CANCELED and 'jumped back' in result.ending.message
-    assert ('warn', 'the clock jumped back; images are forgotten') in world.publisher.log
+    assert ('warn', 'the clock jumped back by 50 s; images are forgotten') in world.publisher.log
+    assert world.models.forgets == 1
     world.models.answer()   # of the frame from before
     world.session.on_replies()
     assert len(world.publisher.results) == 1
@@ -269,6 +270,10 @@ def test_the_heartbeat_goes_by_the_steady_clock(world):
         world.clock.steady += 0.06   # the node's clock stands still
         world.session.on_tick()
     assert len(world.publisher.statuses) == count + 1
+    for _ in range(10):
+        world.clock.steady += 0.499   # ticks of a node that stands by, a little early
+        world.session.on_tick()
+    assert len(world.publisher.statuses) == count + 6
 
 
 def test_commands_are_logged_when_they_are_taken(world):

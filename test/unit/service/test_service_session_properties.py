@@ -22,11 +22,12 @@ FIXED = settings(max_examples=300, deadline=None, derandomize=True, database=Non
 # To find a fault is enough; nobody reads the smallest history of one that we made.
 FIND = settings(FIXED, phases=[Phase.generate], report_multiple_bugs=False)
 
-IDS = st.one_of(st.none(), st.sampled_from(['a', 'b', 7]), st.text(max_size=6))
+IDS = st.one_of(st.none(), st.sampled_from(['a', 'b', 7]),
+                st.text(st.characters(), max_size=6))
 TIMEOUTS = st.one_of(st.none(), st.floats(0.1, 5.0), st.sampled_from([0, -1, 'x', True, 4000]))
 SAID = st.one_of(
     st.sampled_from(['the mug', 'the bowl', '', '{', '[1]', '{"text": 1}', '"x"']),
-    st.text(max_size=30),
+    st.text(st.characters(), max_size=30),   # lone surrogates and NUL among them
     st.builds(lambda i, t, s: json.dumps({
         key: value for key, value in (('id', i), ('text', t), ('timeout_s', s))
         if value is not None}), IDS, st.sampled_from(['the mug', 'the bowl', '']), TIMEOUTS))
@@ -46,7 +47,7 @@ def step(name, *arguments):
 OFTEN = [
     step('say', SAID), step('say', SAID),
     step('see', st.sampled_from(['image', 'depth', 'info']),
-         st.sampled_from([0.0, 0.1, 0.4, 3.0, -1.0])),
+         st.sampled_from([0.0, 0.1, 0.4, 3.0, -0.1, -1.0, -4e8])),
     step('see_all', st.booleans()), step('see_all', st.booleans()),
     step('answer', ANSWERS, st.sampled_from([False, False, True]), st.booleans()),
     step('answer', ANSWERS, st.just(False), st.just(True)),
@@ -56,6 +57,10 @@ OFTEN = [
 ]
 RARELY = st.one_of(
     step('jump', st.sampled_from([-1e9, -20.0, -0.1, -0.005, 0.0, 20.0, 1e9]), st.booleans()),
+    step('simulate', st.booleans(), st.booleans()),
+    step('stand_still', st.sampled_from([0.1, 3.0])),
+    step('break_a_port', st.sampled_from([
+        'result', 'status', 'note', 'warn', 'outputs', 'collect', 'listen', 'lost', 'topic'])),
     step('fail', FAILURES), step('fetch'), step('cancel'), step('activate'), step('activate'),
     step('stop', st.sampled_from(['deactivated', 'going down'])), step('load_again'),
     step('change', POLICIES, st.integers(1, 3),
@@ -100,6 +105,38 @@ class History:
         self.world.clock.ros += seconds
         if at_once:
             self.session.on_tick()
+
+    def simulate(self, simulated, offered):
+        """The node's time becomes simulated or real, published or not."""
+        self.world.clock.is_simulated, self.world.clock.offered = simulated, offered
+
+    def stand_still(self, seconds):
+        self.world.clock.steady += seconds
+        self.session.on_tick()
+
+    def break_a_port(self, name):
+        """Something of the node fails once, while a command and a picture come."""
+        world, error = self.world, RuntimeError('out of order')
+        owner = {'collect': world.intake, 'listen': world.intake, 'lost': world.intake,
+                 'topic': world.surroundings}.get(name)
+        if owner is None:
+            world.publisher.breaks[name] = error
+        else:
+            attribute = 'image_topic' if name == 'topic' else name
+
+            def fail(*_):
+                raise error
+            setattr(owner, attribute, fail)
+        try:
+            if name != 'result':   # a result that cannot be published at all cannot be counted
+                self.say('the mug')
+            else:
+                self.session.publish_status()
+            self.session.on_tick()
+        finally:
+            world.publisher.breaks.clear()
+            if owner is not None:
+                delattr(owner, attribute)
 
     def answer(self, outcome, refuses, at_once):
         self.world.publisher.refuses = ValueError('no') if refuses else None

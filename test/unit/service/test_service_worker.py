@@ -90,8 +90,8 @@ def worker():
 
 def sight(stamp=1.0, rgb=RGB, **parameters):
     frames = FrameSet(Stamped(stamp, rgb, ('camera', stamp), 'camera'),
-                      Stamped(stamp, np.full(SHAPE, 0.5, np.float32), ('depth', stamp)),
-                      Stamped(stamp, CAMERA, ('info', stamp)))
+                      Stamped(stamp, np.full(SHAPE, 0.5, np.float32), ('depth', stamp), 'camera'),
+                      Stamped(stamp, CAMERA, ('info', stamp), 'camera'))
     return Sight(frames, True, NodeParameters(**parameters), ArrayConverter())
 
 
