@@ -220,7 +220,7 @@ class _Fit:
     def _write_down(self, bar: Any) -> None:
         """Log, validate and save where that is due."""
         settings, step = self.settings, self.progress.step
-        if step % settings.log_steps == 0:
+        if step % settings.log_steps == 0 or self.fraction >= 1:
             means = self._means()
             if self.log is not None:
                 rate = settings.rate * factor_of(settings, self.fraction)

@@ -60,6 +60,7 @@ class MatcherTrainee(nn.Module):
 
     mean: Tensor
     std: Tensor
+    balance: Tensor
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Build the network of `tabletop_matcher_config`."""
@@ -69,6 +70,8 @@ class MatcherTrainee(nn.Module):
         width = self.albef.config.vision_width
         self.register_buffer('mean', torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+        balance = torch.tensor([TABLE_WEIGHT, *[1.0] * len(KINDS)])
+        self.register_buffer('balance', balance, persistent=False)
         self.names = nn.Linear(width, len(KINDS) + 1 + len(COLOURS) + 2)
 
     def normalised(self, patches: Tensor) -> Tensor:
@@ -198,9 +201,7 @@ class MatcherTask(Task):
         for score, name, weight in zip(parts, ('kind', 'colour', 'size'), (1.0, 0.5, 0.25),
                                        strict=True):
             truth = batch[name].flatten()
-            balance = torch.ones_like(score[0])
-            if name == 'kind':
-                balance[0] = TABLE_WEIGHT
+            balance = self.model.balance if name == 'kind' else torch.ones_like(score[0])
             # Without asking whether there is a clear patch at all, which would wait for a GPU.
             counted = (balance[truth.clamp(min=0)] * (truth != IGNORE)).sum().clamp(min=1e-6)
             total = total + weight / counted * F.cross_entropy(

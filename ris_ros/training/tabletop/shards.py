@@ -183,6 +183,13 @@ def _box(box: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def scene_digest(store: SceneStore) -> str:
-    """Return a short hash of which scenes a store holds, for names of what is made from them."""
-    seeds = repr([truth.seed for truth in store.truths])
-    return hashlib.sha256(seeds.encode()).hexdigest()[:12]
+    """Return a short hash of a store's scenes, truth and a few pixels of each.
+
+    For names of what is made from them, so that scenes of another renderer are not taken for
+    these.
+    """
+    total = hashlib.sha256()
+    for scene, truth in enumerate(store.truths):
+        total.update(json.dumps(truth.to_dict(), sort_keys=True).encode())
+        total.update(np.ascontiguousarray(store.color(scene)[::97, ::89]).tobytes())
+    return total.hexdigest()[:12]

@@ -35,7 +35,12 @@ from ris_ros.training.tabletop.clip_texts import SPOILED, Names, fits
 from ris_ros.training.tabletop.proposals import known_proposals
 from ris_ros.training.tabletop.sam_draws import SamSource
 from ris_ros.training.tabletop.settings import CaptionerSettings, ClipSettings
-from ris_ros.training.tabletop.shards import SceneStore, render_shards, render_splits
+from ris_ros.training.tabletop.shards import (
+    SceneStore,
+    render_shards,
+    render_splits,
+    scene_digest,
+)
 from ris_ros.types import BadInputError
 
 
@@ -314,6 +319,17 @@ def test_masks_of_several_pictures_are_those_of_each(store):
             alone = PointDecoder(model.sam, embeddings[i:i + 1])(points[i])
             for a, b in zip(together, alone, strict=True):
                 torch.testing.assert_close(a[4 * i:4 * i + 4], b, rtol=1e-4, atol=1e-5)
+
+
+def test_another_picture_or_truth_is_another_store(store):
+    class Brighter:
+        truths, color = store.truths, staticmethod(lambda scene: store.color(scene) | 1)
+
+    class Fewer:
+        truths, color = store.truths[:-1], store.color
+
+    digests = {scene_digest(s) for s in (store, Brighter, Fewer)}
+    assert len(digests) == 3 and scene_digest(store) in digests
 
 
 def test_the_padding_of_a_picture_is_zero(store):

@@ -404,6 +404,8 @@ def test_frozen_parameters_stay_and_are_not_stored(tmp_path):
 def test_accumulated_batches_count_as_one(tmp_path):
     many, _ = trained(tmp_path / 'a', with_(accumulation=3), norm=False)
     assert [i for i, _ in many.seen] == list(range(120))
+    trained(tmp_path / 'b', with_(steps=7))
+    assert [r['step'] for r in rows_of(tmp_path / 'b' / 'toy.csv') if r['loss']] == ['7']
     assert many.seen[5][1] == many.seen[3][1] == 1 / 40
 
 
