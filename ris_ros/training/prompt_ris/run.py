@@ -32,7 +32,8 @@ def train(args: argparse.Namespace, settings: PromptRisTraining, config: Network
         from ris_ros.training.prompt_ris import refer_run
         corpus = refer_run.read_corpus(args)
         if args.epochs:
-            steps = max(1, round(args.epochs * len(corpus.pictures) / settings.images))
+            pictures = len(corpus.pictures) - args.val_scenes
+            steps = max(1, round(args.epochs * pictures / settings.images))
             settings = dataclasses.replace(settings, steps=steps, minutes=0.0)
     runtime = start(settings)
     store = WeightStore()
