@@ -108,7 +108,7 @@ def truth(seed=0):
                       ('red', 'blue', 'red'), ('small', 'large', 'small'),
                       np.array([0.8, 1.25, 0.8]), poses, np.full(3, -1), np.zeros(3, bool),
                       np.zeros(3, bool), np.full(3, 3000.0), centres,
-                      np.concatenate([centres - 30, centres + 30], 1))
+                      np.concatenate([centres - 30, centres + 30], 1), np.zeros(3))
 
 
 def arguments(*given):

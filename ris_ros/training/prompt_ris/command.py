@@ -24,8 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='open vocabulary: train on the 48 seen categories alone')
     data.add_argument('--scenes', type=int, default=5000,
                       help='tabletop: training scenes, rendered where they are missing')
+    data.add_argument('--clutter-scenes', type=int, default=0,
+                      help='tabletop: cluttered training scenes beside them')
     data.add_argument('--val-scenes', type=int, default=150,
                       help='pictures that validation and calibration look at')
+    data.add_argument('--clutter-val-scenes', type=int, default=0,
+                      help='tabletop: cluttered ones beside them')
+    data.add_argument('--scenes-dir', type=Path, metavar='DIR',
+                      help='tabletop: where scenes are and are rendered to, as the --work of '
+                           '`ris train tabletop` (default: WORK)')
     data.add_argument('--render-workers', type=int, default=2, help='processes that render')
     net = parser.add_argument_group('network')
     net.add_argument('--profile', default=TABLETOP,
@@ -94,8 +101,10 @@ def check_data(args: argparse.Namespace, tabletop: bool) -> None:
     if args.epochs < 0 or (args.epochs and (args.steps or args.minutes)):
         raise BadInputError('say how long to train by --epochs, --steps or --minutes, one of '
                             'them, above zero')
-    if args.scenes < 1 or args.val_scenes < 1:
-        raise BadInputError('--scenes and --val-scenes must be 1 or more')
+    if min(args.scenes, args.val_scenes) < 1 or min(args.clutter_scenes,
+                                                    args.clutter_val_scenes) < 0:
+        raise BadInputError('--scenes and --val-scenes must be 1 or more, those of cluttered '
+                            'scenes 0 or more')
 
 
 def network_config(args: argparse.Namespace, tabletop: bool) -> Any:

@@ -10,7 +10,9 @@ import torch
 
 from ris_ros.methods.prompt_ris.layout import Layout
 from ris_ros.models.tokenizer import WordTokenizer, vocab_of
-from ris_ros.simulation.expressions import sample_expressions
+from ris_ros.simulation.describe import clutter_expressions, describe, said_words
+from ris_ros.simulation.expressions import Expression, sample_expressions
+from ris_ros.simulation.spec import is_clutter
 from ris_ros.simulation.truth import SceneTruth
 from ris_ros.training.prompt_ris.frames import Embed, Frames, TableFrames
 from ris_ros.training.prompt_ris.sentences import Said, targets_array
@@ -19,12 +21,13 @@ from ris_ros.training.tabletop.shards import SceneStore
 from ris_ros.training.tabletop.statements import Speaker, matcher_vocabulary
 
 ABSENT = 0.1        # further sentences about what is not there, beside those of the speaker
+DESCRIBED = 0.5     # sentences by `describe`; the rest by the matcher's speaker, of plain scenes
 CHUNK = 32          # pictures brought to the device together
 
 
 def tabletop_vocabulary() -> list[str]:
     """Return every word that a sentence about the tabletop may hold, sorted."""
-    return vocab_of([w for w in matcher_vocabulary() if not w.startswith('[')])
+    return vocab_of([*said_words(), *(w for w in matcher_vocabulary() if w[0] != '[')])
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class TabletopSource:
         mirror = rng.random(self.images) < 0.5 if self.mirror else np.zeros(self.images, bool)
         said: list[Said] = []
         for row, turned in zip(rows, mirror, strict=True):
-            speaker = Speaker(self._truth(int(row), bool(turned)), rng)
-            said += [say(speaker, rng) for _ in range(self.sentences)]
+            said += sentences_of(self._truth(int(row), bool(turned)), self.sentences, rng)
         return {'rows': rows.astype(np.int64), 'mirror': mirror,
                 'tokens': self.tokenizer([s.text for s in said]),
                 'targets': targets_array(said)}
@@ -65,6 +67,21 @@ class TabletopSource:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the mirrored scenes behind: a worker makes its own."""
         return {**self.__dict__, '_mirrored': {}}
+
+
+def sentences_of(truth: SceneTruth, number: int, rng: np.random.Generator) -> list[Said]:
+    """Return sentences about a scene in random order; of a cluttered one all are varied."""
+    clutter = is_clutter(truth.seed)
+    described = number if clutter else int(rng.binomial(number, DESCRIBED))
+    said = [Said(e.text, e.targets) for e in describe(truth, rng, described)] if described else []
+    speaker = Speaker(truth, rng)
+    said += [say(speaker, rng) for _ in range(number - len(said))]
+    return [said[int(i)] for i in rng.permutation(number)]
+
+
+def expressions_of(truth: SceneTruth) -> tuple[Expression, ...]:
+    """Return the sentences that evaluation asks about a scene."""
+    return clutter_expressions(truth) if is_clutter(truth.seed) else sample_expressions(truth)
 
 
 def say(speaker: Speaker, rng: np.random.Generator) -> Said:
@@ -99,7 +116,7 @@ def asked_of(store: SceneStore, tokenizer: WordTokenizer, images: int = 8) -> li
     Scenes with equally many sentences stand together.
     """
     by_count: dict[int, list[int]] = {}
-    expressions = [sample_expressions(truth) for truth in store.truths]
+    expressions = [expressions_of(truth) for truth in store.truths]
     for scene, made in enumerate(expressions):
         if made:
             by_count.setdefault(len(made), []).append(scene)
@@ -115,8 +132,8 @@ def _asked(store: SceneStore, tokenizer: WordTokenizer, scenes: Sequence[int],
              'mirror': torch.zeros(len(scenes), dtype=torch.bool),
              'tokens': tokenizer([s.text for s in said]),
              'targets': torch.from_numpy(targets_array(said))}
-    truths = [np.asarray(store.instances(scene)) == e.targets[0] if e.answerable else None
-              for scene, e in rows]
+    truths = [np.asarray(store.instances(scene)) == e.targets[0]
+              if e.answerable and len(e.targets) == 1 else None for scene, e in rows]
     return Asked(batch, truths, [bool(e.targets) for _, e in rows], [e.tag for _, e in rows])
 
 

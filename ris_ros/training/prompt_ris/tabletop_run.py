@@ -10,14 +10,18 @@ from torch import Tensor
 from ris_ros.methods.prompt_ris.network import PromptRis
 from ris_ros.models.clip import tokenizer_for
 from ris_ros.simulation import SPLITS
-from ris_ros.simulation.expressions import sample_expressions
 from ris_ros.training.engine.runtime import Runtime
 from ris_ros.training.prompt_ris.calibrate import Question
 from ris_ros.training.prompt_ris.material import Material
 from ris_ros.training.prompt_ris.settings import PromptRisTraining
 from ris_ros.training.prompt_ris.start import Base
-from ris_ros.training.prompt_ris.tabletop import TabletopSource, tables, validation_of
-from ris_ros.training.tabletop.shards import SceneStore, render_shards
+from ris_ros.training.prompt_ris.tabletop import (
+    TabletopSource,
+    expressions_of,
+    tables,
+    validation_of,
+)
+from ris_ros.training.tabletop.shards import SceneStore, render_shards, scene_digest
 
 # Evaluation reads the first 500 validation seeds; what is chosen or fitted is so on later ones.
 VALIDATION_FROM = 500
@@ -27,12 +31,16 @@ SIZE = (480, 640)
 def material(args: argparse.Namespace, settings: PromptRisTraining, network: PromptRis,
              base: Base, runtime: Runtime) -> Material:
     """Return what a run on the tabletop needs."""
+    folder = args.scenes_dir or args.work
     with runtime.main_first():
-        train = render_shards(args.work / 'train', SPLITS['train'].start, args.scenes,
-                              args.render_workers)
-        val = render_shards(args.work / 'val', SPLITS['val'].start + VALIDATION_FROM,
-                            args.val_scenes, args.render_workers)
-    store, held = SceneStore(train), SceneStore(val)
+        parts = {split: render_shards(folder / split, SPLITS[split].start + skipped, number,
+                                      args.render_workers) if number else []
+                 for split, skipped, number in (
+                     ('train', 0, args.scenes), ('clutter_train', 0, args.clutter_scenes),
+                     ('val', VALIDATION_FROM, args.val_scenes),
+                     ('clutter_val', VALIDATION_FROM, args.clutter_val_scenes))}
+    store = SceneStore([*parts['train'], *parts['clutter_train']])
+    held = SceneStore([*parts['val'], *parts['clutter_val']])
     layout, device = network.layout(SIZE), runtime.device
 
     def embed(pixels: Tensor) -> Tensor:
@@ -46,7 +54,7 @@ def material(args: argparse.Namespace, settings: PromptRisTraining, network: Pro
     source = TabletopSource(store.truths, tokenizer, settings.images, settings.sentences,
                             settings.mirror)
     return Material(source, frames, validation_of(held, shown, tokenizer, device),
-                    {'scenes': len(store), 'first_seed': store.truths[0].seed},
+                    {'scenes': len(store), 'digest': scene_digest(store)},
                     TabletopQuestions(held))
 
 
@@ -59,7 +67,7 @@ class TabletopQuestions:
     def __iter__(self) -> Iterator[Question]:
         """Go through the scenes; pictures are read one at a time."""
         for scene, truth in enumerate(self.store.truths):
-            made = sample_expressions(truth)
+            made = expressions_of(truth)
             instances = np.asarray(self.store.instances(scene))
             if made:
                 yield Question(np.array(self.store.color(scene)), [e.text for e in made],

@@ -22,17 +22,19 @@ from ris_ros.training.prompt_ris.refer_corpus import (
 from ris_ros.training.prompt_ris.sentences import Said, choose, targets_array, without_words
 from ris_ros.types import BadInputError
 
-SEEN_NAMES = """person bicycle car motorcycle train truck boat bench bird horse sheep bear zebra giraffe backpack
-handbag suitcase frisbee skis kite surfboard bottle fork spoon bowl banana apple sandwich orange broccoli carrot
-pizza donut chair bed toilet tv laptop mouse remote microwave oven toaster refrigerator book clock vase
-toothbrush"""
-UNSEEN_NAMES = """airplane bus cat dog cow elephant umbrella tie snowboard skateboard cup knife cake couch keyboard
-sink scissors"""
+SEEN_NAMES = """
+person bicycle car motorcycle train truck boat bench bird horse sheep bear zebra giraffe
+backpack handbag suitcase frisbee skis kite surfboard bottle fork spoon bowl banana apple
+sandwich orange broccoli carrot pizza donut chair bed toilet tv laptop mouse remote microwave
+oven toaster refrigerator book clock vase toothbrush"""
+UNSEEN_NAMES = """
+airplane bus cat dog cow elephant umbrella tie snowboard skateboard cup knife cake couch
+keyboard sink scissors"""
 
 
 def test_the_open_vocabulary_split():
     assert (len(SEEN), len(UNSEEN), len(UNASSIGNED)) == (48, 17, 15)
-    assert SEEN | UNSEEN | UNASSIGNED == set(COCO_NAMES) and len(COCO_NAMES) == 80
+    assert len(COCO_NAMES) == 80 and set(COCO_NAMES) == SEEN | UNSEEN | UNASSIGNED
     assert {COCO_NAMES[i] for i in SEEN} == set(SEEN_NAMES.split())
     assert {COCO_NAMES[i] for i in UNSEEN} == set(UNSEEN_NAMES.split())
 
