@@ -34,6 +34,10 @@ def _three(a: float, b: float, c: float, d: float, e: float, f: float
     return ('RefCOCO', a, b), ('RefCOCO+', c, d), ('RefCOCOg', e, f)
 
 
+def _val(a: float, b: float) -> tuple[tuple[str, float, float], ...]:
+    return (('RefCOCO val', a, b),)
+
+
 EFFECTS: Mapping[str, tuple[Effect, ...]] = {
     'hybridgl': (
         Effect('local views beat token-masked global ones', 'table 3', 'global_token', 'local',
@@ -118,6 +122,29 @@ EFFECTS: Mapping[str, tuple[Effect, ...]] = {
                (('RefCOCO testA', 46.1, 46.5),)),
         Effect('more than three change little', 'figure 6, read off: about 46.5', 'full',
                'looks_5', (('RefCOCO testA', 46.5, 46.5),), even=True)),
+    'prompt_ris': (
+        Effect('cross-modal prompting helps', 'table 3', 'clip', 'cmp', _val(67.94, 73.10)),
+        Effect('ICL helps coarse masks', 'table 3', 'cmp', 'cmp_icl', _val(73.10, 73.97)),
+        Effect('SAM helps', 'table 3', 'cmp', 'cmp_sam', _val(73.10, 77.40)),
+        Effect('SAM helps beside ICL', 'table 3', 'cmp_icl', 'full', _val(73.97, 78.10)),
+        Effect('ICL helps the whole network', 'table 3', 'cmp_sam', 'full', _val(77.40, 78.10)),
+        Effect('vision-to-language prompts help', 'table 4', 'clip', 'v2l', _val(67.94, 69.53)),
+        Effect('language-to-vision prompts help', 'table 4', 'clip', 'l2v', _val(67.94, 72.44)),
+        Effect('language-to-vision beats vision-to-language', 'table 4', 'v2l', 'l2v',
+               _val(69.53, 72.44)),
+        Effect('both directions beat language-to-vision', 'table 4', 'l2v', 'cmp',
+               _val(72.44, 73.10)),
+        Effect('the mask prompt helps beside point and text', 'table 5', 'point_text', 'full',
+               _val(76.75, 78.10)),
+        Effect('the point prompt helps beside mask and text', 'table 5; its row without a point '
+               'repeats table 3', 'mask_text', 'full', _val(77.40, 78.10)),
+        Effect('the text prompts help beside mask and point', 'table 5', 'mask_point', 'full',
+               _val(73.24, 78.10)),
+        Effect('the text alone beats the mask alone', 'table 5', 'mask', 'text',
+               _val(72.01, 75.11)),
+        Effect('the mask alone beats the point alone', 'table 5', 'point', 'mask',
+               _val(55.18, 72.01)),
+        Effect('a point beats no prompt', 'table 5', 'none', 'point', _val(42.63, 55.18))),
     'baselines': (
         Effect('HybridGL beats Global-Local', 'HybridGL table 1, ViT-B', 'global_local',
                'hybridgl', _three(33.12, 49.48, 35.29, 43.40, 40.08, 51.25)),

@@ -1,10 +1,10 @@
 """A tabletop of two coloured squares, small enough to train on in a second."""
 import argparse
-from pathlib import Path
+import json
 
 import numpy as np
 import torch
-from prompt_ris_networks import CLIP, CONFIG, SAM, small_network
+from prompt_ris_networks import CLIP, small_network
 
 from ris_ros.models.tokenizer import WordTokenizer
 from ris_ros.simulation.truth import SceneTruth
@@ -111,13 +111,28 @@ def truth(seed=0):
                       np.concatenate([centres - 30, centres + 30], 1), np.zeros(3))
 
 
+def shards(folder, seeds):
+    """Write one shard of drawn scenes of `truth`, as if they had been rendered."""
+    from ris_ros.training.tabletop.shards import FORMAT
+    seeds = list(seeds)
+    part = folder / f'shard_{seeds[0]:06d}'
+    part.mkdir(parents=True)
+    made = [truth(seed) for seed in seeds]
+    instances = np.zeros((len(seeds), 480, 640), np.uint8)
+    colour = np.full((len(seeds), 480, 640, 3), 128, np.uint8)
+    for k, scene in enumerate(made):
+        for number, ((x, y), name) in enumerate(zip(scene.centres, scene.colours, strict=True), 1):
+            place = np.s_[k, int(y) - 30:int(y) + 30, int(x) - 30:int(x) + 30]
+            instances[place], colour[place] = number, COLOURS[name]
+    np.save(part / 'color.npy', colour)
+    np.save(part / 'instances.npy', instances)
+    (part / 'scenes.json').write_text(json.dumps(
+        {'format': FORMAT, 'scenes': [scene.to_dict() for scene in made]}))
+
+
 def arguments(*given):
     """Return the parsed arguments of `ris train prompt_ris`."""
     from ris_ros.training.prompt_ris.command import add_arguments
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser.parse_args([str(g) for g in given])
-
-
-__all__ = ['CONFIG', 'SAM', 'Path', 'arguments', 'asked', 'pictures', 'small_settings', 'table',
-           'task', 'truth']

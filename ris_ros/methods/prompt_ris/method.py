@@ -75,16 +75,6 @@ class PromptRisMethod(Method):
                 out[place] = grounding
         return out
 
-    def with_settings(self, settings: PromptRisSettings) -> PromptRisMethod:
-        """Return the method under other settings.
-
-        Raises BadInputError where they name another network: that is another method.
-        """
-        other = super().with_settings(settings)
-        if settings.network != self.settings.network:
-            raise BadInputError('another network needs another method: build it from_networks')
-        return other
-
     def _ground(self, scene: Scene, texts: Sequence[str]) -> list[Grounding]:
         start = seconds_now(self.device)
         with self.model.autocast():

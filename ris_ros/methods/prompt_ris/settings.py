@@ -14,7 +14,7 @@ class PromptRisSettings(OutcomeSettings):
     """Which prompts SAM gets, and how its masks become an answer."""
 
     network: str = option('', 'network to use in place of the one of the profile, a name that '
-                          '`ris models list` shows', source='ours')
+                          '`ris models list` shows', source='ours', builds=True)
     answer: str = option('final', "SAM's masks, or the coarse ones that CLIP's side makes",
                          source='table 3', paper='final', choices=('final', 'coarse'))
     mask_prompt: bool = option(True, 'SAM gets the mask prompt', source='table 5', paper='true')

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
+from ris_ros.methods.prompt_ris.config import NetworkConfig
 from ris_ros.methods.prompt_ris.network import PromptRis
 from ris_ros.models.clip import tokenizer_for
+from ris_ros.models.tokenizer import WordTokenizer
 from ris_ros.simulation import SPLITS
 from ris_ros.training.engine.runtime import Runtime
 from ris_ros.training.prompt_ris.calibrate import Question
@@ -49,13 +51,19 @@ def material(args: argparse.Namespace, settings: PromptRisTraining, network: Pro
     cached = settings.embeddings != 'compute'
     frames = tables(store, layout, settings.loss_scale, device, embed, cached, settings.mirror)
     shown = tables(held, layout, 1, device, embed, cached, False)
-    tokenizer = tokenizer_for({**base.clip_config, 'text_cfg': {
-        **base.clip_config['text_cfg'], 'context_length': network.config.text_length}})
+    tokenizer = tokenizer_of(base, network.config)
     source = TabletopSource(store.truths, tokenizer, settings.images, settings.sentences,
                             settings.mirror)
     return Material(source, frames, validation_of(held, shown, tokenizer, device),
                     {'scenes': len(store), 'digest': scene_digest(store)},
                     TabletopQuestions(held))
+
+
+def tokenizer_of(base: Base, config: NetworkConfig) -> WordTokenizer:
+    """Return the base's tokenizer at the network's text length."""
+    text = {**base.clip_config['text_cfg'], 'context_length': config.text_length}
+    made: WordTokenizer = tokenizer_for({**base.clip_config, 'text_cfg': text})
+    return made
 
 
 class TabletopQuestions:

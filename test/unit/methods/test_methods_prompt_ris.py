@@ -131,7 +131,7 @@ def test_coarse_masks_need_no_sam():
 
 def test_another_network_is_another_method():
     made = method()
-    with pytest.raises(BadInputError, match='another network'):
+    with pytest.raises(BadInputError, match='network is built into the method'):
         made.with_settings(PromptRisSettings(network='x'))
 
 

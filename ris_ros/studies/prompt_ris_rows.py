@@ -1,0 +1,48 @@
+"""The rows of Prompt-RIS's tables 3 to 5, as networks to train and prompts to use."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+FULL = 'full'
+WITHOUT_ICL = 'cmp_sam'
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """A network that is trained for one row.
+
+    network, training: fields that differ from those of the whole.  coarse: the row has no SAM.
+    """
+
+    key: str
+    label: str
+    network: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    coarse: bool = False
+
+
+_COARSE = {'coarse_part': 1.0}
+TRAINED: tuple[TrainedRow, ...] = (
+    TrainedRow('clip', 'CLIP', {'v2l': False, 'l2v': False}, {**_COARSE, 'icl': False}, True),
+    TrainedRow('v2l', 'CLIP + V2L', {'l2v': False}, {**_COARSE, 'icl': False}, True),
+    TrainedRow('l2v', 'CLIP + L2V', {'v2l': False}, {**_COARSE, 'icl': False}, True),
+    TrainedRow('cmp', 'CLIP + CMP', {}, {**_COARSE, 'icl': False}, True),
+    TrainedRow('cmp_icl', 'CLIP + CMP + ICL', {}, _COARSE, True),
+    TrainedRow(WITHOUT_ICL, 'CLIP + CMP + SAM', {}, {'icl': False}),
+    TrainedRow(FULL, 'CLIP + CMP + ICL + SAM'))
+
+# Table 5: which of mask, point and text SAM gets, over the whole network.
+SUBSETS: dict[str, tuple[bool, bool, bool]] = {
+    '_'.join(name for name, on in zip(('mask', 'point', 'text'), given, strict=True) if on)
+    or 'none': given for given in product((False, True), repeat=3) if not all(given)}
+
+TABLES = (
+    {'title': 'Components (twin of table 3)', 'against': FULL,
+     'rows': ('clip', 'cmp', 'cmp_icl', WITHOUT_ICL, FULL)},
+    {'title': 'Directions of prompting (twin of table 4)', 'against': 'clip',
+     'rows': ('clip', 'v2l', 'l2v', 'cmp')},
+    {'title': 'Prompts given to SAM (twin of table 5)', 'against': FULL,
+     'rows': (*sorted(SUBSETS, key=lambda name: sum(SUBSETS[name])), FULL)})
