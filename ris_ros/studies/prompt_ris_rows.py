@@ -36,8 +36,9 @@ TRAINED: tuple[TrainedRow, ...] = (
 
 # Table 5: which of mask, point and text SAM gets, over the whole network.
 SUBSETS: dict[str, tuple[bool, bool, bool]] = {
-    '_'.join(name for name, on in zip(('mask', 'point', 'text'), given, strict=True) if on)
-    or 'none': given for given in product((False, True), repeat=3) if not all(given)}
+    '_'.join(name for name, on in (('mask', mask), ('point', point), ('text', text)) if on)
+    or 'none': (mask, point, text)
+    for mask, point, text in product((False, True), repeat=3) if not (mask and point and text)}
 
 TABLES = (
     {'title': 'Components (twin of table 3)', 'against': FULL,
