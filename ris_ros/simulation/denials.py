@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ris_ros.simulation import wording
 from ris_ros.simulation.phrases import Phrase
-from ris_ros.simulation.tellings import Made, Teller, family
+from ris_ros.simulation.teller import Made, Teller, family
 from ris_ros.simulation.truth import FAILS, HOLDS, verdict
 
 

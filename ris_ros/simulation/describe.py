@@ -14,17 +14,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ris_ros.simulation import denials  # noqa: F401 - enters its families
+from ris_ros.simulation import denials, tellings  # noqa: F401 - they enter FAMILIES
 from ris_ros.simulation.expressions import Expression
 from ris_ros.simulation.pitfalls import PITFALLS
-from ris_ros.simulation.tellings import FAMILIES, Teller
+from ris_ros.simulation.teller import FAMILIES, Teller
 from ris_ros.simulation.truth import SceneTruth
 from ris_ros.simulation.wording import said_words
 from ris_ros.types import BadInputError
 
 __all__ = ['ALL_FAMILIES', 'PER_CLUTTER', 'clutter_expressions', 'describe', 'said_words']
 
-ALL_FAMILIES = (*FAMILIES, *PITFALLS)
+ALL_FAMILIES = tuple(sorted((*FAMILIES, *PITFALLS)))
 TRIES = 16                # families asked for one sentence before there is none
 ALONE = 0.3               # for trainers: places are told of things that need none, too
 # How many sentences of each tag a cluttered scene is asked, where it has so many.
@@ -63,8 +63,9 @@ def describe(truth: SceneTruth, rng: np.random.Generator, count: int = 20, *,
         raise BadInputError(f'the scene has the instances 1 to {len(truth)}, not {wanted}')
     teller = Teller(truth, rng, varied, ALONE)
     meant = [i - 1 for i in wanted if truth.visible[i - 1]]
-    true = _Odds({n: f.weight for n, f in FAMILIES.items() if n in chosen})
-    false = _Odds({n: p.weight for n, p in PITFALLS.items() if n in chosen})
+    # Sorted, since the order of FAMILIES is that of imports.
+    true = _Odds({n: f.weight for n, f in sorted(FAMILIES.items()) if n in chosen})
+    false = _Odds({n: p.weight for n, p in sorted(PITFALLS.items()) if n in chosen})
     found: dict[str, Expression] = {}
     for _ in range(2 * count):       # some are said twice, some scenes have little to say
         if len(found) >= count:

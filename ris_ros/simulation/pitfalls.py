@@ -15,7 +15,7 @@ import numpy as np
 from ris_ros.simulation import wording
 from ris_ros.simulation.catalogue import COLOURS, KINDS
 from ris_ros.simulation.phrases import Phrase
-from ris_ros.simulation.tellings import Made, Teller
+from ris_ros.simulation.teller import Made, Teller
 from ris_ros.simulation.truth import CLEAR_M, CLEAR_PX, FAILS, SceneTruth, verdict
 from ris_ros.simulation.wording import pair_in
 

@@ -149,8 +149,9 @@ def test_old_seeds_keep_their_scenes():
 
 @needs_mujoco
 def test_old_seeds_keep_their_sentences():
-    """Figures stay comparable: 60 test, 20 validation, 20 training and 12 unseen scenes."""
+    """Figures stay comparable: 112 plain scenes, 60 of them of the test split, 24 cluttered."""
     assert sum(int(s) in SPLITS['test'] for s in KNOWN['scenes']) == 60
+    assert sum(int(s) in SPLITS['clutter_test'] for s in KNOWN['scenes']) == 12
     changed = []
     for seed, (_, wanted, number) in KNOWN['scenes'].items():
         with TabletopWorld(int(seed)) as world:
