@@ -28,6 +28,7 @@ from ris_ros.methods import registry
 from ris_ros.methods.base import Method, ProposalMethod
 from ris_ros.methods.options import OutcomeSettings
 from ris_ros.methods.registry import BUILT_IN, GROUP, find_method, settings_for
+from ris_ros.models.options import ProposalSettings
 from ris_ros.models.weights import WeightStore
 from ris_ros.overlay import draw_overlay
 from ris_ros.profiles import get_profile
@@ -87,14 +88,23 @@ def built(networks):
     return {}
 
 
+@pytest.fixture(scope='module')
+def found():
+    """The proposals that have been made."""
+    return {}
+
+
 @pytest.fixture(params=NAMES)
-def method(request, networks, built):
+def method(request, networks, built, found):
     name = request.param
     if name not in built:
         made = SMALL[name]() if name in SMALL else find_method(name).load().from_networks(
             networks, settings_for(name, networks.profile))
+        looking = made
+        if isinstance(made, ProposalMethod):  # as each would by itself, but once for all
+            looking = made.with_proposer(Sharing(made.proposer, made.settings, found))
         # In this order, so that a scene that knows of a later one would show.
-        built[name] = made, made.prepare(VIEW), made.prepare(EMPTY)
+        built[name] = made, looking.prepare(VIEW), looking.prepare(EMPTY)
     return built[name][0]
 
 
@@ -110,6 +120,21 @@ def empty(method, built):
     """Its scene of a grey view."""
     made = built[method.name][2]
     return made.with_truth(None) if method.needs_truth else made
+
+
+class Sharing:
+    """A proposer whose proposals serve all methods that propose under the same settings."""
+
+    def __init__(self, proposer, settings, found):
+        values = to_mapping(settings)
+        self.proposer, self.found = proposer, found
+        self.key = type(proposer), *(values[info.name] for info in describe(ProposalSettings))
+
+    def propose(self, view):
+        key = (*self.key, id(view))
+        if key not in self.found:
+            self.found[key] = self.proposer.propose(view)
+        return self.found[key]
 
 
 class Known:
