@@ -22,9 +22,11 @@ _DECISIONS = {'match_center', 'match_width', 'score_threshold', 'ambiguity_margi
 GROUND_SETTINGS: Mapping[str, frozenset[str] | None] = {
     'hybridgl': frozenset(_DECISIONS | {
         'phrase_weight', 'semantic_scale', 'top_k_target', 'top_k_other', 'relation',
-        'coherence', 'position', 'alpha', 'guidance_scale', 'guidance_lambda', 'lambda_big',
+        'relation_needs_object', 'coherence', 'position', 'alpha', 'guidance_scale',
+        'guidance_lambda', 'lambda_big',
         'lambda_small', 'gem_text'}),
-    'tas': frozenset(_DECISIONS | {'captions', 'negatives', 'rectifier', 'alpha',
+    'tas': frozenset(_DECISIONS | {'captions', 'negatives', 'rectifier',
+                                   'rectify_relations', 'alpha',
                                    'negative_lambda', 'score_scale'}),
     'iterprime': None}
 
@@ -121,16 +123,25 @@ def _hybridgl(start: int, layers: int) -> Plan:
         row('no_relation', 'full without Rel', relation=False),
         row('no_coherence', 'full without G_co', coherence=False),
         row('no_position', 'full without guidance', coherence=False, position=False)]
+    strict = {'relation_needs_object': True}
+    readings = [
+        row(f'strict{name}_{scale:g}', f'strict relation, {label}, guidance x {scale:g}',
+            **strict, **more, guidance_scale=scale)
+        for scale in (0.2, 1.0)
+        for name, label, more in (('', 'full', {}),
+                                  ('_no_position', 'without position map', {'position': False}))]
     rules = [row('released', 'released rules, full', rules='released'),
              row('released_bare', 'released rules, G2L alone', rules='released', **bare)]
     shown = {r.key for r in starts}
     blocks = [f'{f}_{b}' if f'{f}_{b}' in shown else f for f in ('g2l', 'l2g')
               for b in range(max(start - 2, 0), min(start + 2, layers - 1) + 1)]
-    return Plan((*features, *starts, *guidance, *rules), (
+    return Plan((*features, *starts, *guidance, *readings, *rules), (
         Table('Region features without guidance (table 3)', 'g2l', _keys(features)),
         Table(f'Start of the fusion without guidance (table 4); chosen here: block {start}',
               'g2l', tuple(blocks)),
         Table('Guidance (table 5)', FULL, ('g2l', *_keys(guidance))),
+        Table('A relation needs another object (equation 4), and how much guidance weighs', FULL,
+              (FULL, *_keys(readings))),
         Table('Rules', FULL, (FULL, 'released', 'g2l', 'released_bare'))))
 
 

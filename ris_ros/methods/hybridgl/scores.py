@@ -101,14 +101,15 @@ def paper_scores(x: Inputs, plan: HybridGLText, settings: HybridGLSettings,
     """
     semantic = softmax(x.scale * x.cosine[:, 0])
     met = True
-    relations = list(relations_of(plan, target)) if settings.relation else []
+    relations = [(flag, columns) for flag, columns in relations_of(plan, target)
+                 if settings.relation and (columns or not settings.relation_needs_object)]
     if relations:
         p = _top_probabilities(x.scale * x.cosine[:, 1], settings.top_k_target)
         likelihood = p
         for flag, columns in relations:
             likelihood = likelihood * _support(flag, columns, p, x, settings)
         met = bool(likelihood.sum() > 1e-12)
-        semantic = likelihood / likelihood.sum() if met else p
+        semantic = likelihood / likelihood.sum() if met else semantic
     lam = {'big': settings.lambda_big, 'small': settings.lambda_small}.get(
         plan.relation, settings.guidance_lambda)
     guidance = x.inside - lam * x.outside

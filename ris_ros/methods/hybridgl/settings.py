@@ -57,6 +57,10 @@ class HybridGLSettings(DecisionSettings, ProposalSettings):
                               source='released code; paper: k', minimum=1, maximum=1000)
     relation: bool = option(True, 'spatial relationship guidance', paper=True,
                             source='equations 4 and 5, table 5')
+    relation_needs_object: bool = option(
+        True, 'a word of place or size is a relation only where another object is named; "the '
+        'left mug" is then left to the position map (paper rules)', paper=True,
+        source='equation 4, section 4.4.2')
     coherence: bool = option(True, 'spatial coherence guidance (GEM)', paper=True,
                              source='section 3.3, table 5')
     position: bool = option(True, 'spatial position guidance', paper=True,

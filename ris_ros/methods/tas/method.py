@@ -263,7 +263,8 @@ class TAS(ProposalMethod):
         v = scale * cosine[:, 0]
         raw = scoring.total(v, p, n_term, s.alpha, s.negative_lambda)
         final = scoring.normalised(raw)
-        allowed = (scoring.allowed(plan, target, cache['centroids'], s.rules)
+        allowed = (scoring.allowed(plan, target, cache['centroids'], s.rules,
+                                   s.rectify_relations)
                    if s.rectifier else np.arange(len(kept)))
         details = {'v': v, 'p': p, 'n': n_term, 'score': final, 'kept': kept, 'plan': plan,
                    'before_rectifier': int(np.argmax(final)), 'others': others,

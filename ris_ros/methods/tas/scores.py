@@ -63,26 +63,30 @@ def mean_negatives(similarity: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return similarity[:, kept].mean(1) if kept.any() else np.zeros(len(similarity))
 
 
-def allowed(plan: TASText, target: Target | None, centroids: np.ndarray, rules: str
-            ) -> np.ndarray:
+def allowed(plan: TASText, target: Target | None, centroids: np.ndarray, rules: str,
+            relations: bool = True) -> np.ndarray:
     """Return which of N masks may be chosen, indices in order of preference among equals.
 
-    centroids: (N, 2) row, column.  Never empty for N > 0.
+    centroids: (N, 2) row, column.  relations: paper rules, whether a side of another object
+    counts as that side of the picture.  Never empty for N > 0.
     """
     if rules == 'released':
         return _in_quadrants(_released_quadrants(plan), centroids)
-    return _paper_half(_sides_named(target), centroids)
+    return _paper_half(_sides_named(target, relations), centroids)
 
 
-def _sides_named(target: Target | None) -> list[str]:
+def _sides_named(target: Target | None, relations: bool) -> list[str]:
     """Return the sides that describe the subject (section 3.4, step 1).
 
-    The paper looks for orientation words among all that describes the subject, "the cat on the
-    left" or "left of the bowl" alike: what lies left of another object lies in the left half as
-    a rule.  The released code too rectifies "the man to the left of the dog".
+    The paper looks for orientation words among what describes the subject and shows absolute
+    ones, "the cat on the left".  relations: "left of the bowl" counts alike, since what lies
+    left of another object lies in the left half as a rule (a reading of ours; the released code
+    too rectifies "the man to the left of the dog").
     """
     if target is None:
         return []
+    if not relations:
+        return (target.position or '').split()
     relative = {'left': 'left', 'right': 'right', 'above': 'top', 'below': 'bottom'}
     return [*(target.position or '').split(),
             *(relative[r.type] for r in target.relations if r.type in relative)]

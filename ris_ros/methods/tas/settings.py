@@ -26,6 +26,10 @@ class TASSettings(DecisionSettings, ProposalSettings):
                              paper=True, source='equation 4, table 4')
     rectifier: bool = option(True, 'look only where the sentence points', paper=True,
                              source='section 3.4, table 4')
+    rectify_relations: bool = option(
+        True, 'it points too where an object is placed by another ("left of the bowl"), as the '
+        'released code reads some sentences; section 3.4 gives absolute examples alone (paper '
+        'rules)', source='ours')
     alpha: float = option(0.1, 'weight of the P score', paper=0.1, source='equation 5',
                           minimum=0.0, maximum=100.0)
     negative_lambda: float = option(0.7, 'weight of the N score', paper='0.7; RefCOCOg: 1',

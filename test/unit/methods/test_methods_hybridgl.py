@@ -57,8 +57,19 @@ def test_a_relation_to_another_object(relation, expected):
 @pytest.mark.parametrize('relation, expected', [('big', 1), ('small', 0), ('left', 0),
                                                 ('right', 1)])
 def test_a_superlative_compares_the_target_with_its_like(relation, expected):
-    settings = dataclasses.replace(PAPER, top_k_target=2)
+    settings = dataclasses.replace(PAPER, top_k_target=2, relation_needs_object=False)
     assert best(paper_scores(inputs(), plan(relation), settings)) == expected
+
+
+@pytest.mark.parametrize('relation', ['big', 'small', 'left', 'right'])
+def test_without_another_object_there_is_no_relation(relation):
+    """Equation 4 needs two objects: "the left mug" is the position map's."""
+    strict = paper_scores(inputs(), plan(relation), PAPER)
+    assert np.allclose(strict.semantic, paper_scores(inputs(), plan(), PAPER).semantic)
+    x = inputs(others=[BOWL])
+    loose = dataclasses.replace(PAPER, relation_needs_object=False)
+    both = (paper_scores(x, plan(relation, ['the bowl']), s).semantic for s in (PAPER, loose))
+    assert np.allclose(*both), 'with another object the setting changes nothing'
 
 
 def test_switched_off_relations_do_nothing():
@@ -84,6 +95,7 @@ def test_a_relation_that_nothing_fulfils_leaves_semantics():
     settings = dataclasses.replace(PAPER, top_k_target=2, top_k_other=1)
     scores = paper_scores(x, plan('left', ['the tray']), settings)
     assert not scores.relation_met and np.isfinite(scores.final).all() and best(scores) == 1
+    assert np.allclose(scores.semantic, paper_scores(x, plan(), settings).semantic), 'equation 3'
 
 
 def test_masks_of_one_object_are_no_pair():
@@ -91,7 +103,7 @@ def test_masks_of_one_object_are_no_pair():
     twins = np.eye(4)
     twins[0, 1] = twins[1, 0] = 0.8
     same = dataclasses.replace(x, iou=twins)
-    settings = dataclasses.replace(PAPER, top_k_target=2)
+    settings = dataclasses.replace(PAPER, top_k_target=2, relation_needs_object=False)
     assert not paper_scores(same, plan('left'), settings).relation_met
     assert paper_scores(x, plan('left'), settings).relation_met
 
@@ -259,20 +271,24 @@ def scores_with(clip):
     return run
 
 
+LOOSE = {'relation_needs_object': False}   # the sentence names no other object
+
+
 @pytest.mark.parametrize('settings, base', [
     ({'fusion': 'l2g'}, {}), ({'fusion': 'g2l_l2g'}, {}), ({'fusion': 'local'}, {}),
     ({'fusion': 'global'}, {}), ({'fusion': 'global_local'}, {}), ({'blur': False}, {}),
     ({'token_masking': True}, {'fusion': 'global'}),
     ({'attention_mask': False}, {'fusion': 'global'}),
     ({'global_weight': 0.2}, {'fusion': 'global_local'}),
-    ({'relation': False}, {}), ({'coherence': False}, {}), ({'position': False}, {}),
+    ({'relation': False}, LOOSE), ({'relation_needs_object': False}, {}),
+    ({'coherence': False}, {}), ({'position': False}, {}),
     ({'view_normalisation': 'imagenet'}, {}), ({'local_fill': 'clip_mean'}, {}),
     ({'token_grid': 'soft'}, {}), ({'fuse_cls': 'on'}, {}), ({'gem_text': 'template'}, {}),
     ({'beta': 0.5}, {}), ({'start_block': 2}, {}), ({'gem_blocks': 1}, {}),
     ({'gem_iterations': 0}, {}), ({'gem_size': 32}, {}), ({'alpha': 0.1}, {}),
     ({'guidance_scale': 5.0}, {}), ({'phrase_weight': 1.0}, {'relation': False}),
     ({'semantic_scale': 10.0}, {}), ({'rules': 'released'}, {}), ({'guidance_lambda': 1.0}, {}),
-    ({'top_k_target': 2}, {})])
+    ({'top_k_target': 2}, LOOSE)])
 def test_every_setting_changes_the_scores(scores_with, settings, base):
     before, after = scores_with(**base), scores_with(**{**base, **settings})
     assert np.abs(np.exp(before) - np.exp(after)).max() > 1e-7

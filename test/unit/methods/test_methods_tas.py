@@ -199,6 +199,15 @@ def test_paper_rectifier_reads_relations_of_the_subject(relations, position, kep
     assert scoring.allowed(plan, target, centres, 'paper').tolist() == kept
 
 
+def test_relations_point_nowhere_where_the_setting_is_off():
+    centres = np.array([[0.0, 0.0], [0.0, 10.0], [10.0, 0.0], [10.0, 10.0]])
+    plan = text_plan(doc_from_rows(LEFT_MUG), 'paper')
+    relations = (Relation('left', 'bowl'),)
+    for position, kept in ((None, [0, 1, 2, 3]), ('top', [0, 1])):
+        target = Target('the mug', 'mug', position=position, relations=relations)
+        assert scoring.allowed(plan, target, centres, 'paper', relations=False).tolist() == kept
+
+
 def test_paper_halves_without_a_common_mask():
     centres = np.array([[0.0, 0.0], [10.0, 10.0]])
     target = Target('the bottom left mug', 'mug', position='bottom left')
