@@ -1,0 +1,1 @@
+"""PCNet's training: pictures with sentences, nothing else."""
