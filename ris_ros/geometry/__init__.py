@@ -1,4 +1,6 @@
-"""From mask, depth and camera to point, pose and cloud; numpy only.
+"""From mask, depth and camera to point, pose and cloud, and from depth to planes.
+
+numpy; OpenCV, imported at first use, only where depth is smoothed or parted into objects.
 
 Points are in metres in the camera's optical frame (x right, y down, z forward; REP-103).
 """
@@ -8,7 +10,16 @@ from ris_ros.geometry.calibration import Calibration, Judgement, judge_calibrati
 from ris_ros.geometry.camera import camera_from_matrix, check_camera, deproject, project
 from ris_ros.geometry.depth import DEPTH_ENCODINGS, UNITS, depth_to_metres, unit_hint
 from ris_ros.geometry.masks import erode, erode_safely
+from ris_ros.geometry.noise import DepthNoise, depth_noise
 from ris_ros.geometry.orientation import ORIENTATIONS, orientation_quaternion, rotate
+from ris_ros.geometry.planes import (
+    SupportPlane,
+    along,
+    ground_axes,
+    heights,
+    rays,
+    support_planes,
+)
 from ris_ros.geometry.target import (
     TARGET_POINTS,
     GeometrySettings,
@@ -19,9 +30,10 @@ from ris_ros.geometry.target import (
 )
 
 __all__ = [
-    'DEPTH_ENCODINGS', 'ORIENTATIONS', 'TARGET_POINTS', 'UNITS', 'Calibration',
-    'GeometrySettings', 'Judgement', 'NoDepthError', 'TargetGeometry', 'camera_from_matrix',
-    'check_camera', 'deproject', 'depth_to_metres', 'erode', 'erode_safely',
-    'judge_calibration', 'nearest_depth_mode', 'orientation_quaternion', 'project', 'rotate',
-    'target_geometry', 'unit_hint',
+    'DEPTH_ENCODINGS', 'ORIENTATIONS', 'TARGET_POINTS', 'UNITS', 'Calibration', 'DepthNoise',
+    'GeometrySettings', 'Judgement', 'NoDepthError', 'SupportPlane', 'TargetGeometry', 'along',
+    'camera_from_matrix', 'check_camera', 'deproject', 'depth_noise', 'depth_to_metres', 'erode',
+    'erode_safely', 'ground_axes', 'heights', 'judge_calibration', 'nearest_depth_mode',
+    'orientation_quaternion', 'project', 'rays', 'rotate', 'support_planes', 'target_geometry',
+    'unit_hint',
 ]
