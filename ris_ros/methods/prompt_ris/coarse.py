@@ -37,11 +37,11 @@ class Coarse:
 class CrossBlock(nn.Module):
     """x + attention of x over y, then x + feed-forward; norms before both."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
         super().__init__()
         self.norm_x, self.norm_y = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, width, width, heads)
-        self.feed_forward = FeedForward(width)
+        self.feed_forward = FeedForward(width, ratio)
 
     def forward(self, x: Tensor, y: Tensor, keep: Tensor | None = None) -> Tensor:
         """Return (B, Q, C) of x (B, Q, C) and y (B, K, C); keep: (B, K) bool."""
@@ -60,9 +60,9 @@ class TinyDecoder(nn.Module):
         width, heads = config.coarse_width, config.coarse_heads
         self.image_in = nn.Linear(widths[0], width)
         self.text_in = nn.Linear(widths[1], width)
-        self.image_blocks = nn.ModuleList(CrossBlock(width, heads)
+        self.image_blocks = nn.ModuleList(CrossBlock(width, heads, config.coarse_ratio)
                                           for _ in range(config.coarse_layers))
-        self.text_blocks = nn.ModuleList(CrossBlock(width, heads)
+        self.text_blocks = nn.ModuleList(CrossBlock(width, heads, config.coarse_ratio)
                                          for _ in range(config.coarse_layers))
         scale = torch.tensor(width ** -0.5)
         if config.coarse_scale == 'learned':

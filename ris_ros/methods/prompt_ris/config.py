@@ -32,6 +32,9 @@ class NetworkConfig:
                        paper='true')
     l2v: bool = option(True, 'prompts from language to vision', source='equation 6',
                        paper='true')
+    shared_layers: int = option(0, 'so many first layers of the image tower get no prompts from '
+                                'language, and so run once per picture and not per sentence',
+                                source='ours', paper='0', minimum=0, maximum=256)
     v2l_cls: bool = option(False, 'the CLS token is among what vision-to-language prompts read',
                            source='open: ours')
     first_features: str = option('after_norm', 'image features that the first prompts read: '
@@ -54,6 +57,8 @@ class NetworkConfig:
                                minimum=1, maximum=64)
     coarse_layers: int = option(1, 'layers of the tiny decoder', source='equation 1',
                                 paper='1', minimum=1, maximum=8)
+    coarse_ratio: int = option(4, "hidden width of the tiny decoder's feed-forward parts, in "
+                               'widths', source='open: ours', minimum=1, maximum=16)
     coarse_scale: str = option('fixed', 'factor before the inner product: 1 / sqrt(D_C), or '
                                'learned from there on', source='open: ours',
                                choices=('fixed', 'learned'))

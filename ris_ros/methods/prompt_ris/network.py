@@ -9,7 +9,7 @@ from ris_ros.methods.prompt_ris.blocks import KeysValues
 from ris_ros.methods.prompt_ris.coarse import Coarse, TinyDecoder
 from ris_ros.methods.prompt_ris.config import NetworkConfig
 from ris_ros.methods.prompt_ris.layout import Layout
-from ris_ros.methods.prompt_ris.prompting import CrossModalPrompting, repeated
+from ris_ros.methods.prompt_ris.prompting import Begun, CrossModalPrompting, repeated
 from ris_ros.methods.prompt_ris.sam_prompts import (
     SamPrompts,
     gumbel_noise,
@@ -36,17 +36,21 @@ TIES = 4096.0       # coarse logits that share their rounded multiple by this ar
 class Picture:
     """What depends on G pictures of one shape alone, made once for all sentences about them.
 
-    tokens: (G, 1 + P, D_I) image tokens of CLIP before its first layer.  before: the same before
-    the norm that stands there.  embedding: (G, C, h, w) of SAM, or None.  keys: what the text
-    prompts read of it.  places: (1, h w, C) position encoding of its cells.
+    begun: CLIP's image tower as far as no sentence reaches it.  embedding: (G, C, h, w) of SAM,
+    or None.  keys: what the text prompts read of it.  places: (1, h w, C) position encoding of
+    its cells.
     """
 
     layout: Layout
-    tokens: Tensor
-    before: Tensor | None
+    begun: Begun
     embedding: Tensor | None
     keys: list[KeysValues]
     places: Tensor | None
+
+    @property
+    def count(self) -> int:
+        """Number of pictures, G."""
+        return len(self.begun.image)
 
 
 @dataclass(frozen=True)
@@ -107,32 +111,34 @@ class PromptRis(nn.Module):
         """
         return sam_encoder.encode(self.sam.image_encoder, self.sam.preprocess(pixels))
 
-    def look(self, layout: Layout, pixels: Tensor, embedding: Tensor | None = None) -> Picture:
+    def look(self, layout: Layout, pixels: Tensor, embedding: Tensor | None = None,
+             recompute: bool = False) -> Picture:
         """Return what depends on G pictures alone.
 
         pixels: (G, 3, h, w) normalised for CLIP, of layout.clip.  embedding: of `embed`, or
-        None where only coarse masks are wanted.
+        None where only coarse masks are wanted.  recompute: see CrossModalPrompting.
         """
         before = None
         if self.config.first_features == 'before_norm':
             before = vit.tokens_of(self.clip.visual, pixels, norm=False)
-        tokens = vit.tokens_of(self.clip.visual, pixels)
+        begun = self.prompting.begin(self.clip, vit.tokens_of(self.clip.visual, pixels), before,
+                                     recompute)
         if embedding is None:
-            return Picture(layout, tokens, before, None, [], None)
+            return Picture(layout, begun, None, [], None)
         places = places_of(self.sam)
-        return Picture(layout, tokens, before, embedding,
+        return Picture(layout, begun, embedding,
                        self.sam_prompts.of_picture(embedding, places), places)
 
     def coarse(self, picture: Picture, tokens: Tensor, recompute: bool = False) -> Coarse:
         """Return the coarse maps of B sentences, those of one picture together, B / G each.
 
-        tokens: (B, L) int64 token ids, padded with 0.  recompute: see CrossModalPrompting.
+        tokens: (B, L) int64 token ids, padded with 0.  recompute: see `look`.
         """
         clip = self.clip
         ends = tokens.argmax(dim=-1)
         keep = torch.arange(tokens.shape[1], device=tokens.device) <= ends[:, None]
         text = clip.token_embedding(tokens) + clip.positional_embedding[:tokens.shape[1]]
-        image, text = self.prompting(clip, picture.tokens, text, keep, picture.before, recompute)
+        image, text = self.prompting(clip, picture.begun, text, keep, recompute)
         image, text = clip.visual.ln_post(image[:, 1:]), clip.ln_final(text)
         logits, presence = self.coarse_decoder(repeated(image, len(text)), text, keep, ends)
         return Coarse(logits.unflatten(1, picture.layout.grid), presence, text, keep)

@@ -5,6 +5,7 @@ prompts before the next layer of this one; what stands at their places after it 
 """
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
@@ -73,6 +74,19 @@ class Prompter(nn.Module):
         return self.norm(found + self.residual(self.tokens))
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """G pictures on their way through the image tower, as far as no sentence changes them.
+
+    image: (G, 1 + P, D_I).  ready: per step of the towers the prompts (G, n, D_T) that are known
+    already, None for steps without.  done: steps whose image layer has run.
+    """
+
+    image: Tensor
+    ready: list[Tensor | None]
+    done: int
+
+
 class CrossModalPrompting(nn.Module):
     """The prompts of all layers, and how they run through a CLIP.
 
@@ -97,36 +111,56 @@ class CrossModalPrompting(nn.Module):
     def _on(self, direction: bool) -> bool:
         return direction and self.config.prompts > 0
 
-    def forward(self, clip: Any, image: Tensor, text: Tensor, keep: Tensor,
-                before: Tensor | None = None, recompute: bool = False
-                ) -> tuple[Tensor, Tensor]:
-        """Return image tokens (B, 1 + P, D_I) and text tokens (B, L, D_T) after the last layers.
+    def begin(self, clip: Any, image: Tensor, before: Tensor | None = None,
+              recompute: bool = False) -> Begun:
+        """Return what depends on G pictures alone: the steps before language reaches them.
 
         clip: an open_clip CLIP with a causal text tower.  image: (G, 1 + P, D_I) tokens before
-        the first layer, CLS first.  text: (B, L, D_T), the sentences of one picture together,
-        B / G for each.  keep: (B, L) bool, False for padding.  before: (G, 1 + P, D_I), what
-        the first prompts read where that is not `image`.  recompute: layers are computed again
-        for the gradient in place of being kept.  The image tokens stay (G, ...) where no
-        prompt reaches the image tower.
+        the first layer, CLS first.  before: the same shape, what the first prompts read where
+        that is not `image`.  recompute: layers are computed again for the gradient in place of
+        being kept.
         """
         source = image if before is None else before
+        ready: list[Tensor | None] = []
+        for done, (i, j) in enumerate(self.steps):
+            ready.append(self._to_text(j, source))
+            if i is not None:
+                if len(self.l2v) and i >= self.config.shared_layers:
+                    return Begun(image, ready, done)
+                image = source = self._layer(clip.visual.transformer.resblocks[i], image, None,
+                                             None, recompute)
+        return Begun(image, ready, len(self.steps))
+
+    def forward(self, clip: Any, begun: Begun, text: Tensor, keep: Tensor,
+                recompute: bool = False) -> tuple[Tensor, Tensor]:
+        """Return image tokens (B, 1 + P, D_I) and text tokens (B, L, D_T) after the last layers.
+
+        begun: of G pictures.  text: (B, L, D_T) before the first layer, the sentences of one
+        picture together, B / G for each.  keep: (B, L) bool, False for padding.  The image
+        tokens stay (G, ...) where no prompt reaches the image tower.
+        """
+        image, rows = begun.image, len(text)
         prompted = self.text_mask(text.shape[1], text.device)
         plain = prompted[-text.shape[1]:, -text.shape[1]:]
-        for i, j in self.steps:
-            to_text = to_image = None
-            if j is not None and len(self.v2l):
-                to_text = self.v2l[j](source if self.config.v2l_cls else source[:, 1:])
-                to_text = repeated(to_text, len(text))
-            if i is not None and len(self.l2v):
+        for step, (i, j) in enumerate(self.steps):
+            to_text = begun.ready[step] if step < len(begun.ready) else self._to_text(j, image)
+            if i is not None and step >= begun.done:
                 to_image = self.l2v[i](text, keep)
-                image = repeated(image, len(text))
-            if i is not None:
-                image = source = self._layer(clip.visual.transformer.resblocks[i], image,
-                                             to_image, None, recompute)
+                image = self._layer(clip.visual.transformer.resblocks[i], repeated(image, rows),
+                                    to_image, None, recompute)
             if j is not None:
+                if to_text is not None:
+                    to_text = repeated(to_text, rows)
                 text = self._layer(clip.transformer.resblocks[j], text, to_text,
                                    plain if to_text is None else prompted, recompute)
         return image, text
+
+    def _to_text(self, layer: int | None, source: Tensor) -> Tensor | None:
+        """Return the prompts for a text layer, None where it gets none."""
+        if layer is None or not len(self.v2l):
+            return None
+        made: Tensor = self.v2l[layer](source if self.config.v2l_cls else source[:, 1:])
+        return made
 
     def text_mask(self, length: int, device: torch.device) -> Tensor:
         """Return (n + L, n + L) bool: what each token of the text tower sees, prompts first."""

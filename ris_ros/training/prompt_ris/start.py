@@ -29,9 +29,9 @@ OWN = 'own'         # the name of a CLIP that is none of the manifest
 
 # What the tabletop's network is: ours wherever the paper leaves room, and where one H100 for a
 # few minutes and two cores for a sentence do not carry ViT-B.
-TABLETOP = NetworkConfig(image_size=384, fit='pad', text_length=24, coarse_width=192,
-                         coarse_heads=6, text_heads=4, coarse_scale='learned', coarse_bias=True,
-                         mask_gain=True, presence=True)
+TABLETOP = NetworkConfig(image_size=384, fit='pad', shared_layers=2, text_length=24,
+                         coarse_width=192, coarse_heads=6, coarse_ratio=2, text_heads=4,
+                         coarse_scale='learned', coarse_bias=True, mask_gain=True, presence=True)
 
 
 @dataclass(frozen=True)

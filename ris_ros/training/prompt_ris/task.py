@@ -85,13 +85,13 @@ class PromptRisTask(Task):
         ends = self.ends(fraction)
         shown = self.frames.shown(batch)
         picture = network.look(self.frames.layout, self.pixels(shown.pixels),
-                               shown.embeddings() if ends else None)
+                               shown.embeddings() if ends else None, settings.recompute)
         coarse = network.coarse(picture, batch['tokens'], settings.recompute)
         found = (batch['targets'] > 0).sum(dim=1)
         truth = self.frames.truth(batch, 1)
         cells = picture.layout.inside(picture.layout.on_mask_grid(coarse.logits))
         parts = self._mask_losses('coarse', cells, truth, batch['targets'], found > 0,
-                                  torch.ones_like(found, dtype=torch.bool), len(picture.tokens))
+                                  torch.ones_like(found, dtype=torch.bool), picture.count)
         if coarse.presence is not None:
             parts['presence'] = settings.presence_weight * F.binary_cross_entropy_with_logits(
                 coarse.presence, (found > 0).float())
@@ -113,7 +113,7 @@ class PromptRisTask(Task):
             masks = F.interpolate(masks[:, None], size=truth.shape[1:], mode='bilinear',
                                   align_corners=False)[:, 0]
         parts = self._mask_losses('final', masks, truth, batch['targets'], single, single,
-                                  len(picture.tokens))
+                                  picture.count)
         if settings.train_sam in ('decoder', 'all'):
             error = (score - iou_of(masks, truth)).square()
             parts['score'] = settings.score_weight * _mean_of(error, single)

@@ -42,7 +42,7 @@ def test_towers_without_prompts_are_plain_clip(fit):
         picture, pixels = look(network)
         keep = torch.arange(ids.shape[1]) <= ids.argmax(1)[:, None]
         start = clip.token_embedding(ids) + clip.positional_embedding[:ids.shape[1]]
-        image, text = network.prompting(clip, picture.tokens, start, keep)
+        image, text = network.prompting(clip, picture.begun, start, keep)
         ends = clip.ln_final(text)[torch.arange(4), ids.argmax(1)] @ clip.text_projection
         expected = clip.encode_text(torch.nn.functional.pad(ids, (0, 12 - ids.shape[1])))
         torch.testing.assert_close(ends, expected, rtol=0, atol=1e-5)
@@ -101,11 +101,31 @@ def test_one_direction_alone(off):
         second, _ = look(network, seed=4)
         texts = network.coarse(first, ids).text, network.coarse(second, ids).text
         image, _ = network.prompting(
-            network.clip, first.tokens, network.clip.token_embedding(ids),
+            network.clip, first.begun, network.clip.token_embedding(ids),
             torch.ones(ids.shape, dtype=torch.bool))
     seen = (texts[0] - texts[1]).abs().max() > 1e-4
     assert bool(seen) is (off == 'l2v')
     assert len(image) == (1 if off == 'l2v' else len(ids))
+
+
+@pytest.mark.parametrize('shared', [0, 1, 2, 3, 9])
+def test_layers_before_language_run_once_per_picture(shared):
+    network = small_network(changed(shared_layers=shared))
+    ids, blocks = tokens_of(TEXTS), network.clip.visual.transformer.resblocks
+    rows = []
+    for block in blocks:
+        block.ln_1.register_forward_hook(lambda module, given, out: rows.append(len(out)))
+    with torch.no_grad():
+        picture, _ = look(network)
+        once = list(rows)
+        result = network.coarse(picture, ids)
+        assert once == [1] * min(shared, 3)
+        assert rows == [1] * min(shared, 3) + [4] * (3 - min(shared, 3))
+        assert picture.begun.done == min(shared, 3)
+        assert len(picture.begun.ready) == min(shared + 1, 3)
+        # Language reaches the picture through the later layers alone.
+        other = network.coarse(picture, tokens_of(['the blue bowl on the mug'] * 4))
+    assert (result.logits - other.logits).abs().max() > 1e-6
 
 
 # ---------------------------------------------------------------- the causal text mask
