@@ -85,6 +85,11 @@ def orientation(picture: Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def stored_orientation(path: Path | str, what: str = 'the image', extra: str = 'models') -> int:
+    """Return the EXIF orientation of a picture file, 1 to 8.  Raises as `open_picture` does."""
+    return orientation(open_picture(path, what, extra))
+
+
 def turned(pixels: np.ndarray, value: int) -> np.ndarray:
     """Return (H, W, ...) pixels turned as the EXIF orientation 1 to 8 says."""
     if value >= 5:

@@ -1,14 +1,15 @@
 """What every dataset reader gives: samples grouped by image, and what was left out."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ris_ros.pictures import read_picture
+from ris_ros.pictures import read_picture, stored_orientation, turned
 from ris_ros.types import BadInputError, Camera, View
 
 
@@ -48,6 +49,47 @@ class Problems:
         if self.strict:
             raise EntryError(problem)
         self.entries.append(problem)
+
+
+    @contextlib.contextmanager
+    def guard(self, file: Path | str, entry: str) -> Iterator[None]:
+        """Note an entry whose fields have values of a kind that nobody foresaw, and go on.
+
+        Only what odd values raise is caught.  Raises EntryError when strict.
+        """
+        try:
+            yield
+        except EntryError:
+            raise
+        except (BadInputError, TypeError, ValueError, LookupError, AttributeError,
+                ArithmeticError) as error:
+            reason = str(error) if isinstance(error, BadInputError) else \
+                f'cannot be read ({type(error).__name__}: {error})'
+            self.add(file, entry, reason)
+
+
+class Keys:
+    """Keys of one split's samples, so that no sample takes the place of another in silence."""
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        """Keep `reserved`, the keys that entries name themselves, from those that name none."""
+        self._reserved = frozenset(reserved)
+        self._taken: set[str] = set()
+
+    def take(self, key: str) -> bool:
+        """Take a key that an entry names; False where an earlier one has it."""
+        if key in self._taken:
+            return False
+        self._taken.add(key)
+        return True
+
+    def free(self, wanted: str) -> str:
+        """Return and take a key for an entry without one: `wanted`, marked where it is taken."""
+        key = wanted
+        while key in self._taken or key in self._reserved:
+            key += '#'
+        self._taken.add(key)
+        return key
 
 
 class MaskSource(Protocol):
@@ -160,6 +202,8 @@ class ImageGroup:
     """Samples of one image file.
 
     size: (height, width) in pixels that the annotations were made for, None if not stated.
+    exif: whether the annotations may be for the picture as its EXIF orientation turns it; the
+    masks' size decides, and where it cannot, the picture is turned.
     """
 
     key: str
@@ -167,6 +211,7 @@ class ImageGroup:
     samples: tuple[Sample, ...]
     size: tuple[int, int] | None = None
     limit: int | None = None
+    exif: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -175,13 +220,16 @@ class ImageGroup:
 
     def limited(self, limit: int) -> ImageGroup:
         """Return the group cut to its first `limit` samples."""
-        return ImageGroup(self.key, self.path, self.samples[:limit], self.size, limit)
+        return ImageGroup(self.key, self.path, self.samples[:limit], self.size, limit,
+                          self.exif)
 
     def open(self) -> OpenGroup:
         """Read the image.  Raises EntryError for a missing, broken or wrongly sized file."""
         file, entry = self.samples[0].place
         try:
             image = read_image(self.path)
+            if self.exif:
+                image = self._as_annotated(image)
         except BadInputError as error:
             raise EntryError(Problem(file, entry, str(error))) from error
         if self.size is not None and image.shape[:2] != self.size:
@@ -190,6 +238,23 @@ class ImageGroup:
                 file, entry, f'the image {self.path} is {image.shape[1]}x{image.shape[0]}, '
                              f'its annotations are for {width}x{height}'))
         return OpenGroup(image, self.samples)
+
+    def _as_annotated(self, image: np.ndarray) -> np.ndarray:
+        """Return the stored picture, turned unless only the stored size fits a mask."""
+        value = stored_orientation(self.path, extra='evaluation')
+        if value == 1:
+            return image
+        seen = turned(image, value)
+        if seen.shape == image.shape:
+            return seen
+        for sample in self.samples:
+            try:
+                shape = sample.mask.load().shape if sample.mask is not None else None
+            except BadInputError:   # told when its turn comes
+                continue
+            if shape in (seen.shape[:2], image.shape[:2]):
+                return seen if shape == seen.shape[:2] else image
+        return seen
 
 
 @dataclass

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ris_ros.datasets.base import Dataset, Group, ImageGroup, MaskSource, Problems, Sample
+from ris_ros.datasets.base import Dataset, Group, ImageGroup, Keys, MaskSource, Problems, Sample
 from ris_ros.datasets.categories import COCO_NAMES, seen_state
 from ris_ros.datasets.expressions import POSITION_RULES, position_shares
 from ris_ros.datasets.files import load_json
-from ris_ros.datasets.masks import CocoMask, FileMask, polygon_faults, usable_polygons
+from ris_ros.datasets.masks import (
+    CocoMask,
+    FileMask,
+    polygon_faults,
+    rle_fault,
+    size_fault,
+    usable_polygons,
+)
 from ris_ros.types import BadInputError
 
 LAYOUTS = ('refer', 'cris', 'referformer')
@@ -60,6 +67,7 @@ _Images = dict[str, tuple[tuple[int, int] | None, list[Sample]]]
 def _read_cris(root: Path, name: str, split: str, problems: Problems) -> _Images:
     path = root / 'anns' / name / f'{split}.json'
     images: _Images = {}
+    keys = Keys()
     for number, ref in enumerate(_list(load_json(path), path)):
         entry = f'reference {number}'
         missing = [k for k in ('segment_id', 'img_name', 'sentences', 'cat', 'bbox')
@@ -67,18 +75,34 @@ def _read_cris(root: Path, name: str, split: str, problems: Problems) -> _Images
         if missing:
             problems.add(path, entry, f'has no {", ".join(missing)}')
             continue
-        ref_id, place = ref['segment_id'], (str(path), f'{entry} (ref_id {ref["segment_id"]})')
-        x0, y0, x1, y1 = (float(v) for v in ref['bbox'])
-        category = int(ref['cat'])
-        category_id = COCO_IDS[category] if 0 <= category < len(COCO_IDS) else None
-        mask = FileMask(root / 'masks' / name / f'{ref_id}.png', place)
-        for sentence in ref['sentences']:
-            sample = _sample(problems, place, f'{ref_id}/{sentence.get("sent_id")}',
-                             sentence.get('sent'), ref['img_name'], f'{ref_id}', mask,
-                             category_id, (x0, y0, x1 - x0, y1 - y0))
-            if sample is not None:
-                images.setdefault(ref['img_name'], (None, []))[1].append(sample)
+        with problems.guard(path, f'{entry} (ref_id {ref["segment_id"]})'):
+            for sample in _cris_samples(root, name, path, entry, ref, problems, keys):
+                images.setdefault(sample.image_id, (None, []))[1].append(sample)
     return images
+
+
+def _cris_samples(root: Path, name: str, path: Path, entry: str, ref: Mapping[str, Any],
+                  problems: Problems, keys: Keys) -> list[Sample]:
+    ref_id, place = ref['segment_id'], (str(path), f'{entry} (ref_id {ref["segment_id"]})')
+    x0, y0, x1, y1 = (float(v) for v in ref['bbox'])
+    category = int(ref['cat'])
+    category_id = COCO_IDS[category] if 0 <= category < len(COCO_IDS) else None
+    mask = FileMask(root / 'masks' / name / f'{ref_id}.png', place)
+    named = {str(s.get('sent_id')) for s in ref['sentences']}
+    samples = []
+    for number, sentence in enumerate(ref['sentences']):
+        key = f'{ref_id}/{sentence.get("sent_id")}'
+        if sentence.get('sent_id') is None:
+            key = keys.free(f'{ref_id}/{number}' + '#' * (str(number) in named))
+        elif not keys.take(key):
+            problems.add(*place, f'sentence {number}: its ids {key} (segment_id/sent_id) are '
+                         'taken by an earlier one')
+            continue
+        sample = _sample(problems, place, key, sentence.get('sent'), str(ref['img_name']),
+                         f'{ref_id}', mask, category_id, (x0, y0, x1 - x0, y1 - y0))
+        if sample is not None:
+            samples.append(sample)
+    return samples
 
 
 def _read_referformer(root: Path, name: str, split: str, problems: Problems) -> _Images:
@@ -86,34 +110,65 @@ def _read_referformer(root: Path, name: str, split: str, problems: Problems) -> 
                              root / name / f'instances_{name}_{split}.json') if p.is_file()),
                 root / 'coco' / name / f'instances_{name}_{split}.json')
     data = load_json(path)
-    try:
-        annotations = {a['image_id']: a for a in data['annotations']}
-        records = list(data['images'])
-    except (KeyError, TypeError) as error:
-        raise BadInputError(f'{path} is no COCO file (missing or wrong: {error})') from error
+    if not isinstance(data, Mapping) or not all(
+            isinstance(data.get(k), list) for k in ('annotations', 'images')):
+        raise BadInputError(f'{path} is no COCO file (a list of "annotations" and one of "images" '
+                            'are needed)')
+    annotations: dict[Any, Any] = {}
+    for number, annotation in enumerate(data['annotations']):
+        entry = f'annotation {number} from 0'
+        with problems.guard(path, entry):
+            if annotation['image_id'] in annotations:
+                problems.add(path, entry, f'sentence {annotation["image_id"]} has one already')
+            else:
+                annotations[annotation['image_id']] = annotation
     images: _Images = {}
-    for number, record in enumerate(records):
-        place = (str(path), f'image {number} (id {record.get("id")})')
-        annotation = annotations.get(record.get('id'))
-        if annotation is None:
-            problems.add(*place, 'means no object (no annotation)')
-            continue
-        size = (int(record['height']), int(record['width']))
-        segmentation = annotation['segmentation']
-        if not isinstance(segmentation, Mapping):
-            for fault in polygon_faults(segmentation):
-                problems.add(*place, fault)
-            segmentation = usable_polygons(segmentation)
-        if not segmentation:
-            problems.add(*place, 'has no usable mask')
-            continue
-        box: Any = tuple(float(v) for v in annotation['bbox'])
-        sample = _sample(problems, place, str(record['id']), record.get('caption'),
-                         record['file_name'], str(annotation.get('original_id')),
-                         CocoMask(segmentation, *size), annotation.get('category_id'), box)
-        if sample is not None:
-            images.setdefault(record['file_name'], (size, []))[1].append(sample)
+    keys = Keys()
+    for number, record in enumerate(data['images']):
+        with problems.guard(path, f'image {number}'):
+            place = (str(path), f'image {number} (id {record["id"]})')
+            found = _referformer_sample(place, record, annotations.get(record['id']), problems,
+                                        keys)
+            if found is not None:
+                size, sample = found
+                images.setdefault(sample.image_id, (size, []))[1].append(sample)
     return images
+
+
+def _referformer_sample(place: tuple[str, str], record: Mapping[str, Any], annotation: Any,
+                        problems: Problems, keys: Keys
+                        ) -> tuple[tuple[int, int], Sample] | None:
+    if annotation is None:
+        problems.add(*place, 'means no object (no annotation)')
+        return None
+    if fault := size_fault(record['height'], record['width']):
+        problems.add(*place, fault)
+        return None
+    size = (int(record['height']), int(record['width']))
+    segmentation = annotation['segmentation']
+    if isinstance(segmentation, Mapping):
+        faults = [f for f in (rle_fault(segmentation),) if f]
+        if not faults and [int(v) for v in segmentation['size']] != list(size):
+            faults = [f'its mask has the size {segmentation["size"]}, its image {list(size)} '
+                      '(height, width)']
+        usable: Any = None if faults else segmentation
+    else:
+        faults, usable = polygon_faults(segmentation), usable_polygons(segmentation)
+    for fault in faults:
+        problems.add(*place, fault)
+    if not usable:
+        if not faults:
+            problems.add(*place, 'has no usable mask')
+        return None
+    key = str(record['id'])
+    if not keys.take(key):
+        problems.add(*place, 'its id is taken by an earlier entry')
+        return None
+    x, y, width, height = (float(v) for v in annotation['bbox'])
+    sample = _sample(problems, place, key, record.get('caption'), str(record['file_name']),
+                     str(annotation.get('original_id')), CocoMask(usable, *size),
+                     annotation.get('category_id'), (x, y, width, height))
+    return None if sample is None else (size, sample)
 
 
 def _sample(problems: Problems, place: tuple[str, str], key: str, text: Any, file: str,

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ris_ros.datasets.base import Dataset, Group, ImageGroup, Problems, Sample
+from ris_ros.datasets.base import Dataset, Group, ImageGroup, Keys, Problems, Sample
 from ris_ros.datasets.categories import COCO_NAMES
 from ris_ros.datasets.expressions import position_shares
 from ris_ros.datasets.files import load_json
-from ris_ros.datasets.masks import FilledPolygons
+from ris_ros.datasets.masks import FilledPolygons, drawable, size_fault
 from ris_ros.types import BadInputError
 
 SPLITS = ('train', 'val', 'test', 'miniv')
@@ -39,15 +39,21 @@ def read_phrasecut(root: Path | str, split: str, strict: bool = False) -> Datase
     meta_path = next((folder / n for n in META_FILES if (folder / n).is_file()), None)
     if meta_path is None:
         raise BadInputError(f'{folder / META_FILES[0]} is missing; check --root')
-    meta = {str(m['image_id']): m for m in load_json(meta_path)}
+    problems = Problems(strict)
+    meta: dict[str, Any] = {}
+    for number, record in enumerate(load_json(meta_path)):
+        with problems.guard(meta_path, f'image {number} from 0'):
+            meta[str(record['image_id'])] = record
     path = folder / f'refer_{split}.json'
     tasks = load_json(path)
     if not isinstance(tasks, list):
         raise BadInputError(f'{path} holds a {type(tasks).__name__}, a list of tasks is needed')
-    reader = _Reader(path, meta_path, meta, _top_names(folder), Problems(strict))
+    reader = _Reader(path, meta_path, meta, _top_names(folder), problems)
     images: dict[str, list[Sample]] = {}
     for number, task in enumerate(tasks):
-        sample = reader.sample(number, task)
+        sample = None
+        with problems.guard(path, f'task {number}'):
+            sample = reader.sample(number, task)
         if sample is not None:
             images.setdefault(sample.image_id, []).append(sample)
     if not images:
@@ -95,6 +101,7 @@ class _Reader:
                  ranks: Mapping[str, int], problems: Problems) -> None:
         self.path, self.meta_path, self.meta = path, meta_path, meta
         self.ranks, self.problems = ranks, problems
+        self.keys = Keys()
         self.names = frozenset(COCO_NAMES.values())
 
     def sample(self, number: int, task: Any) -> Sample | None:
@@ -115,19 +122,29 @@ class _Reader:
             self.problems.add(self.path, entry, f'image {task["image_id"]} has no size in '
                               f'{self.meta_path}')
             return None
+        if fault := size_fault(image['height'], image['width']):
+            self.problems.add(self.path, entry, f'image {task["image_id"]}: {fault}')
+            return None
         if not self._has_object(entry, task['Polygons']):
             return None
-        return self._build(entry, task, image)
+        sample = self._build(entry, task, image)
+        if not self.keys.take(sample.key):
+            self.problems.add(self.path, entry, 'its task_id is taken by an earlier task')
+            return None
+        return sample
 
     def _has_object(self, entry: str, instances: Any) -> bool:
         usable = 0
         for i, polygons in enumerate(instances or ()):
             for j, polygon in enumerate(polygons):
-                if len(polygon) < 3:
+                if len(polygon) >= 2 and not drawable(polygon):
+                    self.problems.add(self.path, entry, f'polygon {j} of instance {i} is no list '
+                                      'of [x, y] with numbers')
+                elif len(polygon) < 3:
                     # one point is skipped, two are drawn as a line: as the official tool does
                     self.problems.add(self.path, entry, f'polygon {j} of instance {i} has '
                                       f'{len(polygon)} points, 3 are needed')
-                usable += len(polygon) >= 2
+                usable += drawable(polygon)
         if not usable:
             self.problems.add(self.path, entry, 'means no object (no polygon)')
         return usable > 0

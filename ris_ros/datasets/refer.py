@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ris_ros.datasets.base import Dataset, Group, ImageGroup, Problems, Sample, UnionMask
+from ris_ros.datasets.base import Dataset, Group, ImageGroup, Keys, Problems, Sample, UnionMask
 from ris_ros.datasets.categories import seen_state
 from ris_ros.datasets.expressions import POSITION_RULES, position_shares
 from ris_ros.datasets.files import load_json, load_pickle
-from ris_ros.datasets.masks import CocoMask, has_overlap, polygon_faults, usable_polygons
+from ris_ros.datasets.masks import (
+    CocoMask,
+    has_overlap,
+    polygon_faults,
+    rle_fault,
+    size_fault,
+    usable_polygons,
+)
 from ris_ros.datasets.refer_counts import count_notes, position_note
 from ris_ros.datasets.refer_write import IMAGE_FOLDER, UNANSWERABLE, write_refer
 from ris_ros.types import BadInputError
@@ -27,6 +34,7 @@ DEFAULT_SPLIT_BY = {'refcoco': 'unc', 'refcoco+': 'unc', 'refcocog': 'umd', 'tab
 COCO_DATASETS = ('refcoco', 'refcoco+', 'refcocog')
 # Where code bases keep COCO's train2014 below the root they are given.
 IMAGE_FOLDERS = (IMAGE_FOLDER, 'train2014', 'images/train2014', 'images')
+ABSENT = -1   # the ann_id of a sentence whose object is not in the picture (gRefCOCO)
 DATA_FOLDERS = ('{}', 'refer/{}', 'refer/data/{}')
 
 
@@ -103,7 +111,11 @@ def read_refer(root: Path | str, dataset: str, split: str,
     if extra_path.is_file():
         places += [((str(extra_path), f'reference {i}'), ref)
                    for i, ref in enumerate(load_json(extra_path))]
-    chosen = [(p, ref) for p, ref in places if _usable_ref(p, ref, split, problems)]
+    chosen = []
+    for place, ref in places:
+        with problems.guard(*place):
+            if _usable_ref(place, ref, split, problems):
+                chosen.append((place, ref))
     if not chosen:
         splits = sorted({str(r.get('split')) for _, r in places if isinstance(r, Mapping)})
         raise BadInputError(f'{path} has no reference of split {split!r}; it has: '
@@ -147,7 +159,15 @@ def _usable_ref(place: tuple[str, str], ref: Any, split: str, problems: Problems
     if missing:
         problems.add(*place, f'has no {", ".join(missing)}')
         return False
-    if ref.get('answerable', True) and not _meant(ref):
+    odd = [k for k in ('ref_id', 'image_id', 'ann_id', 'category_id')
+           if not isinstance(ref.get(k), (int, float, str, np.integer, type(None)))]
+    odd += [f'ann_ids ({i!r})' for i in ref.get('ann_ids') or ()
+            if not isinstance(i, (int, str, np.integer))]
+    if odd or not isinstance(ref['sentences'], (list, tuple)):
+        problems.add(*place, 'must have a list of sentences' if not odd else
+                     f'{", ".join(odd)} must be one number (several objects: "ann_ids")')
+        return False
+    if ref.get('answerable', True) and not _meant(ref) and ref.get('ann_id') != ABSENT:
         problems.add(place[0], f'{place[1]} (ref_id {ref["ref_id"]})',
                      'means no object (no ann_id)')
         return False
@@ -156,7 +176,7 @@ def _usable_ref(place: tuple[str, str], ref: Any, split: str, problems: Problems
 
 def _meant(ref: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the annotations that a reference means: one, or several in our own extra file."""
-    if not ref.get('answerable', True):
+    if not ref.get('answerable', True) or ref.get('ann_id') == ABSENT:
         return ()
     return (ref['ann_id'],) if ref.get('ann_id') is not None else tuple(ref.get('ann_ids') or ())
 
@@ -178,21 +198,40 @@ class _Builder:
         self.dataset, self.options, self.problems = dataset, options, problems
         self.instances_path = instances_path
         self.overlapping = self.crowds = 0
+        self.keys = Keys()
         data = load_json(instances_path, object_hook=_compacting_hook(wanted))
-        try:
-            self.annotations = {a['id']: a for a in data['annotations'] if a is not None}
-            self.images = {i['id']: i for i in data['images']}
-            self.categories = {c['id']: c['name'] for c in data.get('categories', ())}
-        except (KeyError, TypeError) as error:
-            raise BadInputError(f'{instances_path} is no COCO instances file '
-                                f'(missing or wrong: {error})') from error
+        if not isinstance(data, Mapping) or not all(
+                isinstance(data.get(k), list) for k in ('annotations', 'images')):
+            raise BadInputError(f'{instances_path} is no COCO instances file (a list of '
+                                '"annotations" and one of "images" are needed)')
+        self.annotations = self._by_id('annotation', data['annotations'])
+        self.images = self._by_id('image', data['images'])
+        self.categories = {i: c.get('name') for i, c in self._by_id(
+            'category', data.get('categories') or ()).items()}
+
+    def _by_id(self, what: str, records: Sequence[Any]) -> dict[Any, Mapping[str, Any]]:
+        """Return records by their id; the first of one id counts, the others are noted."""
+        found: dict[Any, Mapping[str, Any]] = {}
+        for number, record in enumerate(records):
+            if record is None:   # let go while parsing
+                continue
+            entry = f'{what} {number} from 0'
+            with self.problems.guard(self.instances_path, entry):
+                if record['id'] in found:
+                    self.problems.add(self.instances_path, entry,
+                                      f'its id {record["id"]} is taken by an earlier one')
+                else:
+                    found[record['id']] = record
+        return found
 
     def groups(self, refs: Sequence[tuple[tuple[str, str], Mapping[str, Any]]],
                folder: Path) -> list[Group]:
         samples: dict[Any, list[Sample]] = {}
         for place, ref in refs:
             place = (place[0], f'{place[1]} (ref_id {ref["ref_id"]})')
-            made = list(self._samples(place, ref))
+            made: list[Sample] = []
+            with self.problems.guard(*place):
+                made += self._samples(place, ref)
             if made:
                 samples.setdefault(ref['image_id'], []).extend(made)
         groups: list[Group] = []
@@ -208,12 +247,19 @@ class _Builder:
             self.problems.add(*place, f'image {ref["image_id"]} is not in {self.instances_path}, '
                               'or lacks file_name, height or width')
             return
+        if fault := size_fault(image['height'], image['width']):
+            self.problems.add(*place, f'image {ref["image_id"]}: {fault}')
+            return
         annotations, masks = [], []
         for wanted in _meant(ref):
             annotation = self.annotations.get(wanted)
             if annotation is None:
                 self.problems.add(*place, f'its object {wanted} is not in '
                                   f'{self.instances_path}')
+                return
+            if annotation['image_id'] != ref['image_id']:
+                self.problems.add(*place, f'its object {wanted} lies in image '
+                                  f'{annotation["image_id"]}, not in {ref["image_id"]}')
                 return
             mask = self._mask(annotation, image)
             if mask is None:
@@ -230,15 +276,19 @@ class _Builder:
         height, width = int(image['height']), int(image['width'])
         segmentation = annotation.get('segmentation')
         if isinstance(segmentation, Mapping):
-            if [int(v) for v in segmentation.get('size', ())] != [height, width]:
-                self.problems.add(self.instances_path, entry,
-                                  f'its mask has the size {segmentation.get("size")}, its image '
-                                  f'[{height}, {width}] (height, width)')
+            fault = rle_fault(segmentation)
+            if fault is None and [int(v) for v in segmentation['size']] != [height, width]:
+                fault = (f'its mask has the size {segmentation["size"]}, its image '
+                         f'[{height}, {width}] (height, width)')
+            if fault is not None:
+                self.problems.add(self.instances_path, entry, fault)
                 return None
         elif isinstance(segmentation, (list, tuple)):
             for fault in polygon_faults(segmentation):
                 self.problems.add(self.instances_path, entry, fault)
             segmentation = usable_polygons(segmentation)
+        else:
+            segmentation = None
         if not segmentation:
             self.problems.add(self.instances_path, entry, 'it has no usable mask')
             return None
@@ -260,18 +310,27 @@ class _Builder:
         several = len(masks) > 1
         mask = UnionMask(tuple(masks)) if several else masks[0] if masks else None
         object_id = '+'.join(map(str, ref['ann_ids'])) if several else str(ref.get('ann_id'))
+        box = None if box is None else _box(box)
+        named = {str(s['sent_id']) for s in sentences
+                 if isinstance(s, Mapping) and s.get('sent_id') is not None}
         for number, sentence in enumerate(sentences):
             text = sentence.get(field) if isinstance(sentence, Mapping) else None
             if not isinstance(text, str) or not text.strip():
                 self.problems.add(*place, f'sentence {number} has no text in "{field}"')
                 continue
-            sent_id = sentence.get('sent_id', number)
+            sent_id = sentence.get('sent_id')
+            if sent_id is None:
+                key = self.keys.free(f'{ref["ref_id"]}/{number}' + '#' * (str(number) in named))
+            elif not self.keys.take(key := f'{ref["ref_id"]}/{sent_id}'):
+                self.problems.add(*place, f'sentence {number}: its ids {key} (ref_id/sent_id) are '
+                                  'taken by an earlier one')
+                continue
             yield Sample(
-                key=f'{ref["ref_id"]}/{sent_id}', expression=text.strip(),
+                key=key, expression=text.strip(),
                 image_id=str(ref['image_id']), object_id=object_id, mask=mask, kind=kind,
                 tags=self._tags(ref, sentence, kind, text, unseen),
                 category=self.categories.get(category),
-                box=tuple(float(v) for v in box) if box is not None else None,  # type: ignore
+                box=box,
                 unseen=unseen, place=place, masks=tuple(masks) if several else ())
 
     def _tags(self, ref: Mapping[str, Any], sentence: Mapping[str, Any], kind: str, text: str,
@@ -284,6 +343,14 @@ class _Builder:
         return tuple(str(t) for t in own)
 
 
+def _box(values: Any) -> tuple[float, float, float, float]:
+    """Return x, y, width, height.  Raises BadInputError."""
+    box = tuple(float(v) for v in values)
+    if len(box) != 4 or not np.isfinite(box).all():
+        raise BadInputError(f'its bbox {values} is no x, y, width, height')
+    return box   # type: ignore[return-value]
+
+
 def _compacting_hook(wanted: set[Any]) -> Any:
     """Return a JSON hook that keeps the fields we use, and objects only if they are meant.
 
@@ -292,12 +359,13 @@ def _compacting_hook(wanted: set[Any]) -> Any:
     def hook(record: dict[str, Any]) -> dict[str, Any] | None:
         if 'segmentation' not in record or 'image_id' not in record:
             return record
-        if record.get('id') not in wanted:
+        if not isinstance(record.get('id'), (int, str)) or record['id'] not in wanted:
             return None
         segmentation = record['segmentation']
         if isinstance(segmentation, list):
             segmentation = [_compact(p) for p in segmentation]
-        return {'id': record['id'], 'category_id': record.get('category_id'),
+        return {'id': record['id'], 'image_id': record['image_id'],
+                'category_id': record.get('category_id'),
                 'bbox': record.get('bbox'), 'iscrowd': record.get('iscrowd', 0),
                 'segmentation': segmentation}
     return hook

@@ -22,18 +22,22 @@ def build_document(header: Mapping[str, Any], dataset: Dataset, record: RecordFi
                    record_path: Path, iou_rule: str = 'plain') -> dict[str, Any]:
     """Return the document of `ris eval --json` (keys: design contract, plus more).
 
-    `left_out` counts unusable entries and names the first ones.  `time` sums seconds over
+    `left_out` counts unusable entries and names the first ones; `refused` does so with sentences
+    that the method did not take, which count as wrong.  `time` sums seconds over
     all workers: `overhead` is what evaluation adds to the method itself (metrics, bookkeeping),
     as a share of the method's time; reading or rendering data is `data_s`.
     """
     figures = summarise(record.records.values(), iou_rule)
     samples = figures.pop('samples')
+    refused = [f'{r.key} {r.expression!r}: {r.refused}' for r in record.records.values()
+               if r.refused is not None]
     problems = [*dataset.problems.entries, *record.problems]
     return {
         **{k: header[k] for k in ('method', 'profile', 'dataset', 'split')},
         **{k: v for k, v in header.items() if k not in ('method', 'profile', 'dataset', 'split')},
         'version': __version__, 'machine': machine(), **figures, 'time': _times(record.times),
         'left_out': {'n': len(problems), 'first': [str(p) for p in problems[:SHOWN_PROBLEMS]]},
+        'refused': {'n': figures['n_refused'], 'first': refused[:SHOWN_PROBLEMS]},
         'facts': dataset.facts, 'notes': dataset.notes,
         'record': record_path.name, 'samples': samples}
 
@@ -88,6 +92,8 @@ def format_table(document: Mapping[str, Any]) -> str:
         if latency[name]:
             rows.append((f'{name} p50 / p95', f'{latency[name]["p50"]:.0f} / '
                          f'{latency[name]["p95"]:.0f} ms', ''))
+    if document.get('n_refused'):   # documents of older versions have none
+        rows.append(('refused, counted as wrong', str(document['n_refused']), ''))
     if document['left_out']['n']:
         rows.append(('left out', str(document['left_out']['n']), ''))
     widths = [max(len(row[k]) for row in rows) for k in range(3)]

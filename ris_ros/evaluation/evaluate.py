@@ -18,7 +18,15 @@ from ris_ros.evaluation.metrics import (
     point_in_mask,
 )
 from ris_ros.evaluation.records import GroupResult, Record
-from ris_ros.types import BadInputError, Regions, RisError, Scene, Segmentation, View
+from ris_ros.types import (
+    BadInputError,
+    Outcome,
+    Regions,
+    RisError,
+    Scene,
+    Segmentation,
+    View,
+)
 
 
 class Predictor(Protocol):
@@ -77,7 +85,10 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
     """Return the records of one image; sentences whose key is in `done` are skipped.
 
     An image or mask that cannot be used is left out and listed, or raises EntryError when
-    `strict`.  Errors of the method are raised as RisError with the sentence's place.
+    `strict`.  What the method refuses (BadInputError, or a ValueError over a picture or sentence
+    it cannot take) counts as a wrong answer and is told in the record's `refused`, or raises
+    BadInputError when `strict`.  Other errors of the method are raised as RisError with
+    the sentence's place: they would come again.
     """
     start = perf_counter()
     clock = _Clock()
@@ -92,8 +103,9 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
         problems.append(error.problem)
     if opened is not None:
         todo = [s for s in opened.samples if s.key not in done]
-        scene = _ask(clock, todo[0].place, lambda: predictor.prepare(opened.view)) \
-            if todo else None
+        scene: Any
+        scene, refused = _ask(clock, todo[0].place, lambda: predictor.prepare(opened.view),
+                              strict) if todo else (None, None)
         prepare_s = clock.last
         for sample in todo:
             try:
@@ -103,9 +115,10 @@ def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (
                     raise
                 problems.append(error.problem)
                 continue
-            assert scene is not None
-            records.append(_evaluate(predictor, clock, scene, sample, true,
-                                     prepare_s, first=not records))
+            record = _refusal(sample, true, refused, prepare_s, 0.0, first=not records) \
+                if refused is not None else _evaluate(predictor, clock, scene, sample, true,
+                                                      prepare_s, not records, strict)
+            records.append(record)
     return GroupResult(group.key, tuple(records), tuple(problems), group.limit is None,
                        clock.data_s, clock.method_s, perf_counter() - start)
 
@@ -137,19 +150,30 @@ def _truth(clock: _Clock, sample: Sample, opened: OpenGroup) -> np.ndarray | Non
     source = sample.mask
     if source is None:
         return None
-    true = clock.data(source.load)
+    try:
+        true = clock.data(source.load)
+    except EntryError:
+        raise
+    except BadInputError as error:
+        raise EntryError(Problem(*sample.place, str(error))) from error
     height, width = opened.image.shape[:2]
     if true.shape != (height, width):
         raise EntryError(Problem(*sample.place, f'its mask is {true.shape[1]}x{true.shape[0]}, '
                                  f'its image {width}x{height}'))
+    if not true.any():
+        raise EntryError(Problem(*sample.place, 'its mask has no pixel, so no answer could be '
+                                 'right (an object that is not there has no mask at all)'))
     return true
 
 
 def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
-              true: np.ndarray | None, prepare_s: float, first: bool) -> Record:
+              true: np.ndarray | None, prepare_s: float, first: bool, strict: bool) -> Record:
     asked = scene.with_truth(true) if predictor.needs_truth else scene
-    answer = _ask(clock, sample.place, lambda: predictor.ground(asked, sample.expression))
+    answer, refused = _ask(clock, sample.place,
+                           lambda: predictor.ground(asked, sample.expression), strict)
     ground_s = clock.last
+    if refused is not None:
+        return _refusal(sample, true, refused, prepare_s, ground_s, first, scene)
     # The best candidate counts even where the method would rather not act on it: the choice
     # and the decision are judged apart.
     predicted = answer.candidates[0].mask if answer.candidates else None
@@ -164,17 +188,40 @@ def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
         candidates=len(answer.candidates), proposals=len(among), point=point,
         point_box=point_box, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
         first=first, stages=_stages(scene, answer, first),
-        mask=encode_rle(predicted) if predicted is not None else None)
+        mask=encode_rle(predicted) if predicted is not None else None,
+        has_box=sample.box is not None,
+        # the analysis refuses with an outcome, methods with an error: both are refusals
+        refused=answer.message if answer.outcome is Outcome.INVALID_COMMAND else None)
 
 
-def _ask(clock: _Clock, place: tuple[str, str], action: Callable[[], Any]) -> Any:
-    """Run the method; whatever it raises comes back as a RisError that names the entry."""
+def _refusal(sample: Sample, true: np.ndarray | None, reason: str, prepare_s: float,
+             ground_s: float, first: bool, scene: Scene | None = None) -> Record:
+    """Return the record of a sentence that the method refused: wrong wherever it counts."""
+    among = scene.regions if scene is not None else Regions.of(np.zeros((0, 1, 1), bool))
+    i, u, oracle_i, oracle_u = _overlaps(among, None, true)
+    return Record(
+        key=sample.key, image_id=sample.image_id, object_id=sample.object_id,
+        expression=sample.expression, kind=sample.kind, tags=sample.tags, unseen=sample.unseen,
+        category=sample.category, outcome=Outcome.INVALID_COMMAND.name, score=0.0, margin=0.0,
+        i=i, u=u, oracle_i=oracle_i, oracle_u=oracle_u, candidates=0, proposals=len(among),
+        point=None, point_box=None, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
+        first=first, has_box=sample.box is not None, refused=reason)
+
+
+def _ask(clock: _Clock, place: tuple[str, str], action: Callable[[], Any], strict: bool
+         ) -> tuple[Any, str | None]:
+    """Run the method; return its answer, or None and why it refuses (raised when strict).
+
+    Whatever else it raises comes back as a RisError that names the entry.
+    """
     try:
-        return clock.method(action)
+        return clock.method(action), None
     except Exception as error:
         where = ', '.join(place)
-        if isinstance(error, BadInputError):
-            raise BadInputError(f'{where}: {error}') from error
+        if isinstance(error, BadInputError) or type(error) is ValueError:
+            if strict:
+                raise BadInputError(f'{where}: {error}') from error
+            return None, str(error)
         if isinstance(error, RisError):
             raise RisError(f'{where}: {error}') from error
         raise RisError(f'{where}: the method failed ({type(error).__name__}: {error}); the same '

@@ -29,7 +29,8 @@ class Record:
     outcome: name of the outcome.  score, margin: as in Segmentation.  point: PointM hit, None
     without a heat map.  point_box: the same for the object's box.  prepare_s, ground_s: seconds;
     first: whether the image was new to the method.  stages: seconds by the method's own names.
-    mask: run lengths of the prediction (COCO), None if it is empty.
+    mask: run lengths of the prediction (COCO), None if it is empty.  has_box: whether the
+    object's box is known.  refused: why the sentence was not taken, None where it was.
     """
 
     key: str
@@ -56,6 +57,8 @@ class Record:
     first: bool
     stages: Mapping[str, float] = field(default_factory=dict)
     mask: Mapping[str, Any] | None = None
+    has_box: bool = False
+    refused: str | None = None
 
     @property
     def iou(self) -> float:

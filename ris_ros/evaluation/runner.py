@@ -121,6 +121,10 @@ def _work(dataset: Dataset, spec: PredictorSpec, tasks: Sequence[Task], writer: 
             writer.add(result)
             for problem in result.problems:
                 bar.write(f'left out: {problem}', file=sys.stderr)
+            for record in result.records:
+                if record.refused is not None:
+                    bar.write(f'refused, counts as wrong: {record.key} {record.expression!r}: '
+                              f'{record.refused}', file=sys.stderr)
             bar.update()
 
 

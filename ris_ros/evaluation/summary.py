@@ -22,6 +22,7 @@ def summarise(records: Iterable[Record], iou_rule: str = 'plain', resamples: int
               seed: int = 0) -> dict[str, Any]:
     """Return the figures of one evaluation, JSON-ready; shares and IoUs in [0, 1].
 
+    `n_refused` counts sentences that the method did not take: wrong wherever they count.
     `n`, `miou`, `oiou`, `p@X` (strict), `p>=X`, `img_acc`, `inst_acc`, `pointm`, `point_box`,
     `oracle_miou`, `by_tag`, `position` and `seen` are over answerable samples, the prediction
     being the best candidate; `decisions` judges the outcomes, absent and ambiguous
@@ -46,7 +47,9 @@ def summarise(records: Iterable[Record], iou_rule: str = 'plain', resamples: int
     counts = Counter(r.kind for r in ordered)
     return {
         'n': len(answerable), 'n_samples': len(ordered), 'n_absent': counts['absent'],
-        'n_ambiguous': counts['ambiguous'], 'n_images': len({r.image_id for r in ordered}),
+        'n_ambiguous': counts['ambiguous'],
+        'n_refused': sum(r.refused is not None for r in ordered),
+        'n_images': len({r.image_id for r in ordered}),
         'iou_rule': iou_rule,
         **{name: values[name] for name in main},
         'intervals': {name: _pair(intervals[name]) for name in main},
@@ -77,12 +80,24 @@ def _columns(records: Sequence[Record], iou_rule: str) -> Columns:
     per_object = _share([f'{r.image_id}\0{r.object_id}' for r in records])
     columns['img_acc'] = (ious * per_image, per_image)
     columns['inst_acc'] = (ious * per_object, per_object)
-    for name, field in (('pointm', 'point'), ('point_box', 'point_box')):
-        hits = [getattr(r, field) for r in records]
-        known = np.array([h is not None for h in hits], float)
-        columns[name] = (np.array([bool(h) for h in hits], float), known)
+    columns |= _points(records)
     columns['oracle_miou'] = (iou(oracle_i, oracle_u, iou_rule), one)
     columns['oracle_oiou'] = (oracle_i, oracle_u)
+    return columns
+
+
+def _points(records: Sequence[Record]) -> Columns:
+    """Count peaks; a sentence that got no heat map counts as a miss, as it does in mIoU.
+
+    Nothing is counted of a method that gives heat maps to no sentence.
+    """
+    maps = any(r.point is not None for r in records)
+    columns: Columns = {}
+    for name, field in (('pointm', 'point'), ('point_box', 'point_box')):
+        hits = [getattr(r, field) for r in records]
+        known = np.array([h is not None or (maps and r.point is None and (
+            name == 'pointm' or r.has_box)) for h, r in zip(hits, records, strict=True)], float)
+        columns[name] = (np.array([bool(h) for h in hits], float), known)
     return columns
 
 

@@ -97,11 +97,37 @@ def test_worker_that_dies_is_reported_and_the_run_continues(root: Path, tmp_path
     assert len(record.records) == 4
 
 
-def test_error_in_a_worker_names_the_sentence(root: Path, tmp_path: Path) -> None:
+def test_what_a_method_refuses_counts_as_wrong_and_is_told(root: Path, tmp_path: Path) -> None:
+    for workers in (0, 1):
+        dataset, record = evaluate(root, tmp_path / f'{workers}.jsonl', 'test', workers=workers,
+                                   spec=FakeSpec(fail_on='traffic'))
+        refused = record.records['103/5']
+        assert refused.refused == 'no object is named' and refused.i == 0 and refused.u == 400
+        assert refused.oracle_i == 400   # a perfect choice would still have been right
+        figures = summarise(record.records.values())
+        assert figures['n'] == 4 and figures['n_refused'] == 1
+        document = build_document(HEADER, dataset, record, tmp_path / 'r')
+        assert document['refused'] == {
+            'n': 1, 'first': ["103/5 'traffic light': no object is named"]}
+        assert document['left_out']['n'] == 0
+
+
+def test_point_counts_refused_sentences_as_the_masks_do(root: Path, tmp_path: Path) -> None:
+    _, whole = evaluate(root, tmp_path / 'a.jsonl', 'test')
+    _, part = evaluate(root, tmp_path / 'b.jsonl', 'test', spec=FakeSpec(fail_on='o'))
+    hits = [r.point for r in part.records.values()]
+    assert None in hits and len(hits) == len(whole.records)
+    figures = summarise(part.records.values())
+    assert figures['pointm'] == sum(bool(h) for h in hits) / len(hits)
+    boxes = [r.point_box for r in part.records.values()]
+    assert figures['point_box'] == sum(bool(h) for h in boxes) / len(boxes)
+
+
+def test_strict_stops_at_the_first_refusal_and_names_it(root: Path, tmp_path: Path) -> None:
     for workers in (0, 1):
         with pytest.raises(BadInputError, match=r'ref_id 103\).*no object is named'):
             evaluate(root, tmp_path / f'{workers}.jsonl', 'test', workers=workers,
-                     spec=FakeSpec(fail_on='traffic'))
+                     spec=FakeSpec(fail_on='traffic'), strict=True)
 
 
 def test_crash_of_the_method_is_told_in_a_sentence(root: Path, tmp_path: Path) -> None:
@@ -183,8 +209,8 @@ def test_killed_run_continues_where_it_stopped(root: Path, tmp_path: Path) -> No
 
 def test_record_of_another_run_is_not_continued(root: Path, tmp_path: Path) -> None:
     path = tmp_path / 'r.jsonl'
-    with pytest.raises(BadInputError):
-        evaluate(root, path, 'test', spec=FakeSpec(fail_on='traffic'))
+    with pytest.raises(RisError):
+        evaluate(root, path, 'test', spec=FakeSpec(crash_on='traffic'))
     other = {**HEADER, 'method': 'other'}
     with pytest.raises(BadInputError, match='method differ'):
         evaluate(root, path, 'test', header=other)

@@ -44,7 +44,7 @@ def test_every_figure_agrees_with_its_definition(records: list[Record]) -> None:
         assert figures[f'p@{threshold}'] == pytest.approx(metrics.precision(ious, threshold))
         assert figures[f'p>={threshold}'] == pytest.approx(
             metrics.precision(ious, threshold, inclusive=True))
-    assert figures['pointm'] == pytest.approx(1 / 3)   # of those with a heat map
+    assert figures['pointm'] == pytest.approx(1 / 4)   # no heat map is a miss, as in mIoU
     assert figures['point_box'] is None and figures['intervals']['point_box'] is None
     assert figures['oracle_miou'] == 1.0
     for name, (low, high) in ((n, p) for n, p in figures['intervals'].items() if p):
