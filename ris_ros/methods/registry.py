@@ -34,6 +34,9 @@ BUILT_IN = {
                    'ris_ros.methods.prompt_ris.settings:PromptRisSettings',
                    'CLIP and SAM joined end to end by prompts (CVPR 2024), trained with masks; '
                    'draws its own masks'),
+    'pcnet': ('ris_ros.methods.pcnet.method:PCNetMethod',
+              'ris_ros.methods.pcnet.settings:PCNetSettings',
+              'response maps learned from image-text pairs alone (NeurIPS 2024)'),
     'clip_only': ('ris_ros.methods.baselines.clip_only:ClipOnly',
                   'ris_ros.methods.baselines.settings:ClipOnlySettings',
                   'baseline: CLIP on region crops, nothing spatial'),

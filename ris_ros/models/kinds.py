@@ -32,6 +32,7 @@ KINDS = {
     'mask2former': 'ris_ros.models.mask2former:load_network',
     'vocabulary': 'ris_ros.models.wordpiece:load_network',
     'prompt_ris': 'ris_ros.methods.prompt_ris.load:load_network',
+    'pcnet': 'ris_ros.methods.pcnet.load:load_network',
 }
 # Roles that are no kind: what may stand behind them.
 ROLES = {'scorer': ('clip', 'itc')}

@@ -124,6 +124,34 @@ class SamProposer:
             embedding, input_size = self._encode(view.rgb)
             return self._generate(embedding, input_size, view.size)
 
+    def embed(self, view: View) -> tuple[Tensor, tuple[int, int]]:
+        """Return what `at_points` reads of a view: SAM's embedding, and the rows and columns of
+        its input that the view fills.
+        """
+        with autocast(self.device, self.precision):
+            return self._encode(view.rgb)
+
+    def at_points(self, embedded: tuple[Tensor, tuple[int, int]], points: Tensor,
+                  size: tuple[int, int], output: str = 'best') -> tuple[Tensor, Tensor]:
+        """Return one mask for each point prompt, (n, H, W) bool, and its predicted IoU (n,).
+
+        points: (n, 2) x, y in pixels of the view, whose height and width are `size`.  output:
+        'best' of the three masks for ambiguous prompts, or 'single', see `sam_batch`.
+        """
+        from ris_ros.models import sam_batch
+        embedding, input_size = embedded
+        scale = torch.tensor([input_size[1] / size[1], input_size[0] / size[0]],
+                             device=self.device)
+        with autocast(self.device, self.precision):
+            labels = torch.ones(len(points), 1, dtype=torch.int, device=self.device)
+            sparse, dense = self.sam.prompt_encoder(
+                points=((points.to(self.device) * scale)[:, None], labels), boxes=None,
+                masks=None)
+            logits, scores = sam_batch.decode_batch(
+                self.sam, embedding.expand(len(points), -1, -1, -1), sparse, dense,
+                output=output)
+            return self._masks(logits.float(), input_size, size), scores.float()
+
     def _encode(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
         """Return the image embedding and the (rows, columns) that the image fills."""
         pil = require('PIL.Image', 'models')

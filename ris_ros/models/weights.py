@@ -28,7 +28,7 @@ MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
 OFFLINE_VARIABLE = 'RIS_OFFLINE'
 FOLDER_FORMAT = 'transformers'
 # What `ris train` calls the trainer of a shipped network, by kind; 'tabletop' for all others.
-TRAINERS = {'prompt_ris': 'prompt_ris'}
+TRAINERS = {'prompt_ris': 'prompt_ris', 'pcnet': 'pcnet'}
 FORMATS = ('safetensors', 'torch', 'torchscript', FOLDER_FORMAT, 'text')
 
 

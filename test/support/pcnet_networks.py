@@ -21,3 +21,20 @@ def config(**changes):
 def network(seed=0, **changes):
     torch.manual_seed(seed)
     return PCNet(config(**changes)).eval()
+
+
+def proposer(**changes):
+    """Return a proposer over a small random SAM, some of whose proposals pass."""
+    from small_networks import SAM
+
+    from ris_ros.models.options import ProposalSettings
+    from ris_ros.models.proposals import SamProposer
+    from ris_ros.models.sam import build_sam
+    torch.manual_seed(0)
+    sam = build_sam(SAM)
+    with torch.no_grad():
+        for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(300)
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.fill_(0.8)
+    return SamProposer(sam, ProposalSettings(**{'points_per_side': 4, 'min_mask_region_area': 20,
+                                                **changes}))

@@ -30,6 +30,14 @@ def write(folder, name, model, config):
         'config': config, 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}))
 
 
+def seal(folder, name):
+    """Note the SHA-256 of weights that were changed."""
+    record = json.loads((folder / f'{name}.json').read_text())
+    data = (folder / f'{name}.safetensors').read_bytes()
+    record['sha256'] = hashlib.sha256(data).hexdigest()
+    (folder / f'{name}.json').write_text(json.dumps(record))
+
+
 def write_captioner(folder, name):
     pytest.importorskip('transformers')
     import transformers_folders
@@ -85,3 +93,22 @@ def prompt_ris_method():
     from ris_ros.methods.prompt_ris.method import PromptRisMethod
     from ris_ros.methods.prompt_ris.model import PromptRisModel
     return PromptRisMethod(PromptRisModel(small.small_network(), small.clip_config()))
+
+
+def write_pcnet(folder, name, **changes):
+    """Write a PCNet."""
+    import pcnet_networks as small
+
+    from ris_ros.methods.logistic import Logistic
+    from ris_ros.methods.pcnet.load import describe_network
+    network = small.network(**changes)
+    write(folder, name, network, describe_network(network.config, Logistic(0.1, {'inside': 2.0})))
+
+
+def pcnet_method():
+    """Return PCNet over a small random network, with a small random SAM."""
+    import pcnet_networks as small
+
+    from ris_ros.methods.pcnet.method import PCNetMethod
+    from ris_ros.methods.pcnet.model import PCNetModel
+    return PCNetMethod(PCNetModel(small.network()), small.proposer())

@@ -278,6 +278,7 @@ def model_dir(tmp_path_factory):
     small_networks.write_captioner(folder, 'tabletop_captioner')
     small_networks.write_matcher(folder, 'tabletop_matcher')
     small_networks.write_prompt_ris(folder, 'tabletop_prompt_ris')
+    small_networks.write_pcnet(folder, 'tabletop_pcnet')
     return folder
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ris_ros.methods.logistic import Logistic
 from ris_ros.methods.prompt_ris.settings import PRESENCES
 from ris_ros.types import WeightsError
 
@@ -19,19 +20,6 @@ from ris_ros.types import WeightsError
 # quality: SAM's predicted IoU.
 FEATURES = {'head': ('presence',), 'mask': ('peak', 'inside', 'quality'),
             'both': ('presence', 'peak', 'inside', 'quality')}
-
-
-@dataclass(frozen=True)
-class Logistic:
-    """Probability = sigmoid(bias + weights times features), features by name."""
-
-    bias: float
-    weights: Mapping[str, float]
-
-    def probability(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the probabilities (K,) float32 of K answers."""
-        z = self.bias + sum(w * features[name] for name, w in self.weights.items())
-        return (1 / (1 + np.exp(-np.clip(z, -60, 60)))).astype(np.float32)
 
 
 # Without a fit: the head alone, else the mean coarse probability inside of the mask.

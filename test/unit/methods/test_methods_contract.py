@@ -44,6 +44,8 @@ NAMES = sorted({*BUILT_IN, FROM_OUTSIDE})
 SMALL: dict = {}
 if WeightStore().find('tabletop_prompt_ris') is None:     # trained, but not shipped with this one
     SMALL['prompt_ris'] = small_networks.prompt_ris_method
+if WeightStore().find('tabletop_pcnet') is None:
+    SMALL['pcnet'] = small_networks.pcnet_method
 SAID = [analyse(text) for text in ('the red mug', 'the box on the right',
                                    'the green bowl left of the mug', 'the biggest can')]
 NOTHING = Analysis(Command('hm', problem='the command names no object'), None)

@@ -237,7 +237,8 @@ def test_the_example_of_the_readme(own):
     example = readme.split('<!-- own profile')[1].split('```yaml\n')[1].split('```')[0]
     path = own(example)
     profile = checked('kitchen')
-    assert profile.networks == {'clip': 'kitchen.clip', 'sam': 'sam_vit_h', 'caption': 'blip_base'}
+    assert profile.networks == {'clip': 'kitchen.clip', 'sam': 'sam_vit_h', 'caption': 'blip_base',
+                                'pcnet_clip': 'clip_rn50'}
     assert profile.entries['kitchen.clip'].folder == str(path.parent)
     assert profile.devices == {'sam': 'cuda:0', 'clip': 'cpu'}
     assert profile.overrides('tas', {'points_per_side', 'mask_filter'}) == {
