@@ -11,6 +11,7 @@ from ris_ros.geometry.camera import camera_from_matrix, check_camera, deproject,
 from ris_ros.geometry.depth import DEPTH_ENCODINGS, UNITS, depth_to_metres, unit_hint
 from ris_ros.geometry.masks import erode, erode_safely
 from ris_ros.geometry.noise import DepthNoise, depth_noise
+from ris_ros.geometry.objects import DepthObjects, objects_from_depth
 from ris_ros.geometry.orientation import ORIENTATIONS, orientation_quaternion, rotate
 from ris_ros.geometry.planes import (
     SupportPlane,
@@ -31,9 +32,9 @@ from ris_ros.geometry.target import (
 
 __all__ = [
     'DEPTH_ENCODINGS', 'ORIENTATIONS', 'TARGET_POINTS', 'UNITS', 'Calibration', 'DepthNoise',
-    'GeometrySettings', 'Judgement', 'NoDepthError', 'SupportPlane', 'TargetGeometry', 'along',
-    'camera_from_matrix', 'check_camera', 'deproject', 'depth_noise', 'depth_to_metres', 'erode',
-    'erode_safely', 'ground_axes', 'heights', 'judge_calibration', 'nearest_depth_mode',
-    'orientation_quaternion', 'project', 'rays', 'rotate', 'support_planes', 'target_geometry',
-    'unit_hint',
+    'DepthObjects', 'GeometrySettings', 'Judgement', 'NoDepthError', 'SupportPlane',
+    'TargetGeometry', 'along', 'camera_from_matrix', 'check_camera', 'deproject', 'depth_noise',
+    'depth_to_metres', 'erode', 'erode_safely', 'ground_axes', 'heights', 'judge_calibration',
+    'nearest_depth_mode', 'objects_from_depth', 'orientation_quaternion', 'project', 'rays',
+    'rotate', 'support_planes', 'target_geometry', 'unit_hint',
 ]

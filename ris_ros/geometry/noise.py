@@ -60,7 +60,7 @@ def depth_noise(depth_m: np.ndarray, smooth: int = 1, lag: int = 8) -> DepthNois
         inverse = cv2.blur(inverse, (smooth, smooth))
         ok = cv2.erode(ok.view(np.uint8), np.ones((smooth, smooth), np.uint8)) > 0
     ranges, sizes = [], []
-    for values, valid in ((inverse[::2], ok[::2]), (inverse.T[::2], ok.T[::2])):
+    for values, valid in ((inverse[::4], ok[::4]), (inverse.T[::4], ok.T[::4])):
         if values.shape[1] <= 2 * lag:
             continue
         middle = values[:, lag:-lag]
