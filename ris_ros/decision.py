@@ -30,8 +30,10 @@ def decide(scene: Scene, grounding: Grounding, command: Command, settings: Outco
 
     NO_MATCH below `score_threshold`; AMBIGUOUS where another object comes closer than
     `ambiguity_margin`.  Masks that overlap the better one by more than `overlap_limit` are the
-    same object seen again.  max_candidates: objects that are listed at most, at least 1; the
-    outcome does not depend on it.  Raises BadInputError for fewer.
+    same object seen again.  What was said and is not heeded refuses too (`settings.ignored`, see
+    `unheeded`), with the candidates kept, or is told in the notes.  max_candidates: objects that
+    are listed at most, at least 1; the outcome does not depend on it.  Raises BadInputError for
+    fewer.
     """
     if max_candidates < 1:
         raise BadInputError(f'max_candidates must be at least 1, not {max_candidates}')
@@ -58,9 +60,44 @@ def decide(scene: Scene, grounding: Grounding, command: Command, settings: Outco
     else:
         mask, outcome = regions.masks[ranked[0]], Outcome.SUCCEEDED_2D
         message = f'found "{expression}" with score {score:.2f}'
+    constraints = unheeded(command)
+    if constraints and settings.ignored == 'refuse' and outcome is not Outcome.NO_MATCH:
+        mask, outcome = np.zeros(scene.view.size, dtype=bool), Outcome.NO_MATCH
+        message = f'{"; ".join(constraints)}; name one object by what it looks like or where it is'
     return Segmentation(mask=mask, score=score, margin=margin, outcome=outcome, message=message,
                         candidates=candidates, heatmap=grounding.heatmap, command=command,
-                        timings=dict(grounding.timings), notes=grounding.notes, regions=regions)
+                        timings=dict(grounding.timings),
+                        notes=(*grounding.notes, *constraints, *_left_out(command)),
+                        regions=regions)
+
+
+def unheeded(command: Command) -> tuple[str, ...]:
+    """Return a clause for each thing said of the target that no method and no decision heeds.
+
+    What the object must not be, its number in a row, how many are meant, nearness to the viewer,
+    a condition: the object that fits the rest may be the wrong one.
+    """
+    target = command.target
+    out = [f'"{i.words}" is not heeded ({i.reason})' for i in command.ignored if i.constraint]
+    if target is None:
+        return tuple(out)
+    out += [f'"{n.words}" cannot be heeded yet (it says what the object is not)'
+            for n in target.negations]
+    if target.ordinal is not None:
+        out.append(f'"{target.expression}" counts in a row, which cannot be heeded yet')
+    if target.count is not None:
+        out.append(f'"{target.expression}" means several objects (count: {target.count}), and '
+                   'one is answered at a time')
+    if target.view is not None:
+        out.append(f'"{target.expression}" goes by nearness to the viewer, which cannot be heeded '
+                   'yet')
+    return tuple(out)
+
+
+def _left_out(command: Command) -> tuple[str, ...]:
+    """Return a sentence for each run of words that the answer makes no use of."""
+    return tuple(f'"{i.words}" was not used ({i.reason})' for i in command.ignored
+                 if not i.constraint)
 
 
 def check_numbers(grounding: Grounding) -> None:

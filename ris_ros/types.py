@@ -90,14 +90,60 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Ordinal:
+    """"The second mug from the left": `n` from 1, -1 for the last; `side` it is counted from.
+
+    side: 'left', 'right', 'top', 'bottom', 'front', 'back', or None where none is said.
+    """
+
+    n: int
+    side: str | None = None
+
+
+@dataclass(frozen=True)
 class Target:
-    """One object that is meant, as said: the referring expression and its analysis."""
+    """One object that is meant, as said: the referring expression and its analysis.
+
+    expression: without what is negated; that stands in `negations`.  ordinal: which one in a
+    row.  count: how many are meant where that is said, a number, 'all' or 'both'.  view:
+    'nearest' or 'farthest', as seen by the camera or the speaker.
+    """
 
     expression: str
     head: str | None = None
     attributes: tuple[str, ...] = ()
     position: str | None = None
     relations: tuple[Relation, ...] = ()
+    negations: tuple[Negation, ...] = ()
+    ordinal: Ordinal | None = None
+    count: int | str | None = None
+    view: str | None = None
+
+
+@dataclass(frozen=True)
+class Negation:
+    """What the object must not be: `words` as said, `excluded` the things they rule out.
+
+    kind: 'object' ("not the bowl"), 'attribute' ("that is not red"), 'position', 'relation',
+    or 'other' where the words say more than one of these, or something else.
+    """
+
+    kind: str
+    words: str
+    excluded: Target
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Words that the analysis makes no use of, and why, in one phrase.
+
+    constraint: they narrow down what is meant or when, so that an answer without them may be
+    wrong.
+    """
+
+    words: str
+    reason: str
+    constraint: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +151,8 @@ class Command:
     """Analysis of what a person said.
 
     `target` is None where no object is named; then `problem` says in one sentence what is
-    missing.  `targets` lists every object meant, the first being `target`.
+    missing.  `targets` lists every object meant, the first being `target`.  `ignored`: content
+    words that are in none of the other fields.  The actions 'stop' and 'cancel' have no target.
     """
 
     text: str
@@ -114,6 +161,7 @@ class Command:
     destination: Relation | None = None
     targets: tuple[Target, ...] = ()
     problem: str | None = None
+    ignored: tuple[Ignored, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict in the form that `ris parse --json` prints."""

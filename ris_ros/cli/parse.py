@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 
 from ris_ros.types import Command, Relation, Target
 
@@ -28,18 +29,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_document(command: Command) -> dict:
-    """Return the contract's document: action, target, destination, targets, and problem."""
+    """Return the contract's document: action, target, destination, targets, problem, ignored."""
     return {
         'action': command.action,
         'target': None if command.target is None else _target(command.target),
         'destination': None if command.destination is None else _relation(command.destination),
-        'targets': [_target(t) for t in command.targets], 'problem': command.problem}
+        'targets': [_target(t) for t in command.targets], 'problem': command.problem,
+        'ignored': [asdict(i) for i in command.ignored]}
 
 
 def _target(target: Target) -> dict:
     return {'expression': target.expression, 'head': target.head,
             'attributes': list(target.attributes), 'position': target.position,
-            'relations': [_relation(r) for r in target.relations]}
+            'relations': [_relation(r) for r in target.relations],
+            'negations': [{'kind': n.kind, 'words': n.words, 'excluded': _target(n.excluded)}
+                          for n in target.negations],
+            'ordinal': None if target.ordinal is None else asdict(target.ordinal),
+            'count': target.count, 'view': target.view}
 
 
 def _relation(relation: Relation) -> dict:
@@ -57,8 +63,18 @@ def as_text(command: Command) -> str:
         if target.position:
             lines.append(f'  position: {target.position}')
         lines += [f'  {r.type}: {r.object}' for r in target.relations]
+        lines += [f'  not ({n.kind}): {n.words}' for n in target.negations]
+        if target.ordinal:
+            side = f' from the {target.ordinal.side}' if target.ordinal.side else ''
+            lines.append(f'  in a row: {target.ordinal.n}{side}')
+        if target.count is not None:
+            lines.append(f'  how many: {target.count}')
+        if target.view:
+            lines.append(f'  {target.view} to the viewer' if target.view == 'nearest'
+                         else '  farthest from the viewer')
     if command.destination:
         lines.append(f'destination: {command.destination.type} {command.destination.object}')
+    lines += [f'ignored: {i.words} ({i.reason})' for i in command.ignored]
     if command.problem:
         lines.append(f'problem: {command.problem}')
     return '\n'.join(lines)

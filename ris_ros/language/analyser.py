@@ -8,7 +8,8 @@ from ris_ros.language.analysis import Analysis
 from ris_ros.language.clean import NOT_ENGLISH, clean
 from ris_ros.language.command import understand
 from ris_ros.language.pipelines import known_words, load_pipeline
-from ris_ros.types import Command
+from ris_ros.language.speech import listen
+from ris_ros.types import Command, Ignored
 
 
 def analyse(text: str, pipeline: str = 'auto') -> Analysis:
@@ -33,8 +34,14 @@ def parse(text: str, pipeline: str = 'auto') -> Command:
 
 @lru_cache(maxsize=256)
 def _analyse(text: str, cleaned: str, pipeline: str) -> Analysis:
+    speech = listen(cleaned)
+    if speech.problem is not None:
+        denied = [Ignored(d.words, 'what it is not, of no object', constraint=True)
+                  for d in speech.denied]
+        return Analysis(Command(text, speech.control, problem=speech.problem,
+                                ignored=(*speech.ignored, *denied)), None)
     nlp = load_pipeline(pipeline)
     said = re.findall(r'[^\W\d_]+', cleaned.lower())
     if len(said) > 2 and not any(word in known_words(nlp) for word in said):
         return Analysis(Command(text, problem=NOT_ENGLISH), None)
-    return understand(text, nlp(cleaned))
+    return understand(text, nlp(speech.text), speech, nlp)

@@ -1,12 +1,16 @@
 """From one parsed sentence to a Command and the Doc of its target."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ris_ros.language import lexicon as lex
+from ris_ros.language.accounting import unused
 from ris_ros.language.analysis import Analysis
+from ris_ros.language.negation import with_negations
 from ris_ros.language.phrases import Sentence, noun_phrase
 from ris_ros.language.places import Place, place_at
+from ris_ros.language.speech import Speech
 from ris_ros.language.targets import (
     Found,
     cut_at,
@@ -17,7 +21,7 @@ from ris_ros.language.targets import (
 )
 from ris_ros.language.tree import cut
 from ris_ros.language.verbs import Action, find_action
-from ris_ros.types import Command, Relation
+from ris_ros.types import Command, Ignored, Relation
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -26,22 +30,32 @@ if TYPE_CHECKING:
 _SIDES = {'left': 'left', 'right': 'right'}
 
 
-def understand(text: str, doc: Doc) -> Analysis:
+def understand(text: str, doc: Doc, speech: Speech | None = None,
+               read: Callable[[str], Doc] | None = None) -> Analysis:
     """Return the analysis of one parsed command; never raises for odd sentences.
 
-    text: what was said, kept in the Command.  doc: the parse of its cleaned form.
+    text: what was said, kept in the Command.  doc: the parse of its cleaned form, or of what
+    `listen` left of it, the `speech`; `read` then parses what the speech denies.
     """
     s = Sentence(doc)
     action = find_action(s)
     found, destination = _objects(s, action)
+    heard = tuple(speech.ignored) if speech else ()
     if not found:
+        denied = tuple(Ignored(d.words, 'what it is not, of no object', constraint=True)
+                       for d in speech.denied) if speech else ()
+        left = unused(s, action, [], destination)
         return Analysis(Command(text, action.name, None, destination,
-                                problem=_what_is_missing(s, action)), None)
+                                problem=_what_is_missing(s, action),
+                                ignored=(*heard, *denied, *left)), None)
     targets = tuple(target_of(s, f, action.skip) for f in found)
+    if speech and speech.denied and read:
+        targets = with_negations(targets, found, s, speech.denied, read)
     first = found[0]
     if action.motion and action.start < len(s):
         destination = destination or _way(s, action, targets[0].head)
-    command = Command(text, action.name, targets[0], destination, targets)
+    command = Command(text, action.name, targets[0], destination, targets,
+                      ignored=(*heard, *unused(s, action, found, destination)))
     indices = tokens_of(s, first, action.skip)
     return Analysis(command, cut(doc, indices, first.phrase, first.objects()))
 
@@ -111,7 +125,8 @@ def _delivery(s: Sentence, found: Found, action: Action) -> tuple[Found, Relatio
             continue
         if s.low[i] in ends and i + 1 < found.end:
             return cut_at(found, i), None
-        if not delivers or s.low[i] not in ('to', 'towards', 'toward'):
+        if not delivers or s.low[i] not in ('to', 'towards', 'toward') or (
+                s.word(i - 1) in lex.SUPERLATIVES | {'closer', 'nearer'}):
             continue
         goal = noun_phrase(s, i + 1, action.stop)
         if goal is None or goal.head is None:

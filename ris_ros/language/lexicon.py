@@ -51,10 +51,12 @@ NAMING = re.compile(
     r"|these are|those are|i (?:can )?see|you (?:can )?see|what about|how about|what is"
     r"|what 's|who is) )+")
 SEARCHES = re.compile(  # questions and wishes to find something
-    r"(?:(?:do you know|tell me|show me|find out|can you tell me|say|i wonder|tell us) )?"
+    r"(?:(?:(?:do you )?know|tell me|show me|find out|can you tell me|say|i wonder|tell us) )?"
     r"(?:where (?:is|are|'s|did you put|can i find|do you see)"
-    r'|(?:is|are) there|do you (?:see|have|spot|notice|recogni[sz]e)|can you (?:see|spot)'
-    r"|could you (?:see|spot)|have you (?:seen|got)|i (?:am|'m) (?:looking|searching) for"
+    r'|(?:is|are) there|(?:is|are)(?= (?:the|my|any) )|can you (?:see|spot)'
+    r'|do you (?:see|have|spot|notice|recogni[sz]e)'
+    r"|could you (?:see|spot)|which (?:one )?of|which (?:is|are)|what (?:is|are)(?= the )"
+    r"|which(?= [a-z ]+ (?:is|are) )|have you (?:seen|got)|i (?:am|'m) (?:looking|searching) for"
     r"|i (?:ca n't|can not|cannot) find|i (?:have )?lost|where)(?= |$)")
 TRAILERS = re.compile(  # at the end, again and again
     r'(?:^| )(?:please|thanks|thank you(?: very much| so much)?|thx|ok|okay|cheers|now|right now'
@@ -63,7 +65,8 @@ TRAILERS = re.compile(  # at the end, again and again
     r'(?<!next )(?<!close )(?<!near )(?:over |back )?to (?:me|us|him|her|them)'
     r'|over there|if you (?:can|could|please|would|want|do n\'t mind|would n\'t mind)'
     r'|if possible|will you|would you|could you|can you|as soon as (?:you can|possible)'
-    r'|at once|robot|immediately|asap|one by one|with (?:your|both|the|one|two)'
+    r'|at once|(?<!the )(?<!your )(?<!a )(?<!this )(?<!that )(?<!my )robot'
+    r'|immediately|asap|one by one|with (?:your|both|the|one|two)'
     r'(?: left| right| robot)? (?:hands?|arms?|grippers?|fingers|claw)|my friend|dear|buddy'
     r'|is|are|then|[,.!?;:…"-])$')
 
@@ -97,6 +100,9 @@ AMBIGUOUS_VERBS = words(
     'return pass show load focus aim zoom search touch count plug tip tap bend drink wipe press '
     'crop lower light slide pull push fill break shut need want like love book iron hammer drill '
     'paper water plant walk travel reach swing read lay tie make play spot peel poke float fold')
+# Of these, words that in front of a bare noun make a compound with it.
+NOUN_LIKE = words('stop hand water paper park light head watch iron book plant mark store dust '
+                  'wash swing hammer drill track search touch table')
 PARTICLES: Mapping[str, frozenset[str]] = {
     'pick': words('up out'), 'put': words('down away back aside'), 'set': words('down aside'),
     'lift': words('up'), 'turn': words('on off over around up down'), 'switch': words('on off'),

@@ -23,6 +23,9 @@ _CLOSED = lex.words(
     'against through toward towards around along across beyond atop opposite')
 # ... unless the phrase has only begun: "the front door", "the inside pocket".
 _INNER = lex.words('front back near far inside outside upper lower under over above below')
+_BOTH_WAYS = lex.words('near inside outside under over above below')
+# Parts of a thing: "the front of the train" is an object.
+_PARTS = lex.words('front back rear side edge end corner tip top bottom rim')
 _ADJECTIVE_TAGS = frozenset({'VBN', 'VBG', 'VBD', 'JJ', 'JJR', 'JJS'})
 
 
@@ -82,8 +85,9 @@ def noun_phrase(s: Sentence, start: int, stop: int) -> NounPhrase | None:
     "the small green bottle", "two red chairs", "partially damaged car", "the man's hat",
     "red and white mug", "the smallest of the three boxes", "the left" (no head).
     """
-    phrase = _Reader(s, start, stop).read()
-    if phrase is None or s.word(phrase.end) != 'of' or phrase.end + 1 >= stop:
+    part = _part(s, start, stop)
+    phrase = part or _Reader(s, start, stop).read()
+    if part is not None or phrase is None or s.word(phrase.end) != 'of' or phrase.end + 1 >= stop:
         return phrase
     last = s.low[phrase.end - 1]
     partitive = last in lex.PARTITIVES or (phrase.head is None and s.tag[phrase.end - 1] in (
@@ -92,6 +96,18 @@ def noun_phrase(s: Sentence, start: int, stop: int) -> NounPhrase | None:
     if inner is None or inner.head is None:
         return phrase
     return NounPhrase(start, inner.end, inner.head)
+
+
+def _part(s: Sentence, start: int, stop: int) -> NounPhrase | None:
+    """"the front of the train", "the top of the bottle"."""
+    at = start + 1
+    if s.word(start) not in ('the', 'a', 'an', 'its') or s.word(at) not in _PARTS or (
+            s.word(at + 1) != 'of' or at + 2 >= stop):
+        return None
+    whole = _Reader(s, at + 2, stop).read()
+    seen = whole is not None and whole.head is not None and (
+        s.low[whole.head] not in lex.IMAGE_NOUNS)
+    return NounPhrase(start, at + 1, at) if seen else None
 
 
 class _Reader:
@@ -167,6 +183,8 @@ class _Reader:
 
     def _takes_place(self, i: int, word: str, after: str) -> bool:
         """"left laptop", "the top one", "the left": the place word belongs to the phrase."""
+        if self.head is not None and word in _BOTH_WAYS:
+            return False  # "bed near window": a preposition
         follows = self._noun_follows(i + 1)
         if self.head is not None or follows or word not in lex.PLACE_WORDS:
             return follows

@@ -25,6 +25,10 @@ class Place:
     goal: bool = False
 
 
+# "in the corner of the tray" is in the tray.
+_PARTS_OF_PLACES = lex.words('corner edge rim surface')
+
+
 def place_at(s: Sentence, i: int, stop: int) -> Place | None:
     """Return the place phrase that begins at token `i`, if one does."""
     absolute = _absolute(s, i, stop)
@@ -50,6 +54,11 @@ def place_at(s: Sentence, i: int, stop: int) -> Place | None:
     phrase = noun_phrase(s, first, stop)
     if phrase is None or phrase.head is None:
         return None
+    whole = noun_phrase(s, phrase.end + 1, stop) if s.word(phrase.end) == 'of' and (
+        s.low[phrase.head] in _PARTS_OF_PLACES) and phrase.end + 1 < stop else None
+    if whole is not None and whole.head is not None and (
+            s.low[whole.head] not in lex.IMAGE_NOUNS and kind in ('inside', 'on', 'next_to')):
+        return Place(i, whole.end, kind, objects=(whole,), goal=goal)
     if kind == 'inside' and s.low[phrase.head] in lex.NO_THINGS:
         return Place(i, phrase.end, 'other')
     return Place(i, phrase.end, kind, objects=(phrase,), goal=goal)

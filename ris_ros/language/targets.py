@@ -4,11 +4,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ris_ros.language import lexicon as lex
+from ris_ros.language.counting import VIEW, count_of, ordinal_of, view_of
 from ris_ros.language.phrases import NounPhrase, Sentence, noun_phrase
 from ris_ros.language.places import Place, counted_from, place_at, position_of
 from ris_ros.types import Relation, Target
 
 _RELATIVE = lex.words("that which who whom is are 's was were being")
+_AROUND_PLACES = lex.words('the on at in to side hand corner most far - very')
+_HAVING = lex.words('with without wearing having has holding in carrying')
 _DANGLING = lex.words("and or , that which who is are 's then but with to of ; : -")
 # Words between an object and where it is to go.
 _ON_THE_WAY = _DANGLING | lex.words('back down over up away out carefully gently slowly please '
@@ -22,7 +25,8 @@ class Found:
     places: what is said of where it is, with what it is said of: own[i] tells whether
     places[i] belongs to the object itself ("next to the bowl") or to an object it names;
     linked[i] whether a verb or "that is" ties it to the noun.  extra: colours said behind.
-    trailing: place words behind ("mug left").  shortened: a destination was cut off.
+    trailing: place words behind ("mug left"), or in front ("bottom left: the mug").
+    shortened: a destination was cut off.
     """
 
     phrase: NounPhrase
@@ -33,6 +37,7 @@ class Found:
     extra: list[int] = field(default_factory=list)
     trailing: list[int] = field(default_factory=list)
     shortened: bool = False
+    front: int | None = None  # where a place in front of the phrase begins
 
     def objects(self) -> list[NounPhrase]:
         """Phrases of the objects named to say where it is."""
@@ -48,16 +53,43 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
     if phrase is None:
         return None
     found = Found(phrase, phrase.end)
+    if phrase.head is None and s.word(phrase.end) in (':', ',', '-') and all(
+            s.low[i] in lex.PLACE_WORDS or s.low[i] in _AROUND_PLACES
+            for i in range(phrase.start, phrase.end)):
+        named = noun_phrase(s, phrase.end + 1, stop)
+        if named is not None and named.head is not None:  # "bottom left: the mug"
+            found = Found(named, named.end, trailing=[
+                i for i in range(phrase.start, phrase.end) if s.low[i] in lex.PLACE_WORDS],
+                front=phrase.start)
+            phrase = named
     at, own, linked, negated = phrase.end, True, False, False
     while at < stop:
         word = s.low[at]
         place = None if at in skip else place_at(s, at, stop)
-        if place is not None:
+        view = VIEW.match(s.text, s.offset(at))
+        if view is not None:  # "closest to the camera" is no relation to an object
+            at = s.token_after(view.end() + 1)
+        elif word == 'by' and _after_passive(s, at, found.phrase.end):
+            agent = noun_phrase(s, at + 1, stop)  # "held by the man": he is not beside it
+            at, own = (at + 1 if agent is None else agent.end), False
+        elif place is None and (pair := _shared(s, at, stop)):
+            found.places += pair
+            found.own += [own and not negated] * len(pair)
+            found.linked += [linked] * len(pair)
+            at, linked, negated, own = pair[-1].end, False, False, False
+        elif place is not None:
             found.places.append(place)
             found.own.append(own and not negated)
             found.linked.append(linked)
             at, linked, negated = place.end, False, False
             own = own and not place.objects
+        elif word == ',' and (named := _apposition(s, at + 1, stop)) is not None:
+            found.extra += [i for i in range(named.start, named.end) if i != named.head
+                            and (s.pos[i] == 'ADJ' or s.low[i] in lex.COLOURS)]
+            own, at = True, named.end
+        elif word == 'and' and _with_more(s, found, at, stop):
+            more = noun_phrase(s, at + 1, stop)
+            at = at + 1 if more is None else more.end
         elif word in ('and', 'or', ',', 'but', 'then'):
             after = _after_link(s, at, stop)
             if after is None:
@@ -71,6 +103,30 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
     return found
 
 
+def _after_passive(s: Sentence, at: int, start: int) -> bool:
+    """"held by", "being sat in by": "by" names who does it; not "parked by", "standing by"."""
+    before = at - 1
+    if before > start and s.low[before] in ('in', 'on', 'at', 'up', 'over', 'off', 'down'):
+        before -= 1
+    return before >= start and s.low[before] not in lex.LINKS - {'sat'} and (
+        s.tag[before] == 'VBN' or (s.tag[before] == 'VBD' and s.low[before].endswith('ed'))
+        or s.word(before - 1) == 'being')
+
+
+def _shared(s: Sentence, at: int, stop: int) -> list[Place]:
+    """"behind and to the left of the box": two relations to one object."""
+    for kind, pattern in lex.RELATIONS:
+        said = pattern.match(s.text, s.offset(at))
+        if said is None:
+            continue
+        link = s.token_after(said.end() + 1)
+        second = place_at(s, link + 1, stop) if s.word(link) in ('and', 'or', ',') else None
+        if second is not None and second.objects:
+            return [Place(at, second.end, kind, objects=second.objects),
+                    Place(link + 1, second.end, second.kind, objects=second.objects)]
+    return []
+
+
 def _after_link(s: Sentence, at: int, stop: int) -> int | None:
     """Index behind "and" where more is said of the same object, None where a new one begins."""
     after = at + 1
@@ -82,7 +138,31 @@ def _after_link(s: Sentence, at: int, stop: int) -> int | None:
         return after
     if place_at(s, after, stop) is not None:
         return after
+    if s.low[at] == ',' and s.low[after] in lex.PLACE_WORDS:  # "lady, left"
+        phrase = noun_phrase(s, after, stop)
+        return after if phrase is not None and phrase.head is None else None
     return None
+
+
+def _apposition(s: Sentence, at: int, stop: int) -> NounPhrase | None:
+    """"the mug, the red one": the phrase behind the comma, where it names the same object."""
+    phrase = noun_phrase(s, at, stop) if at < stop else None
+    same = (phrase is not None and phrase.head is not None and s.low[phrase.head] == 'one'
+            and s.low[at] in ('the', 'that', 'this'))
+    return phrase if same else None
+
+
+def _with_more(s: Sentence, found: Found, at: int, stop: int) -> bool:
+    """"girl with long hair and glasses": what somebody has or wears goes on behind "and"."""
+    has = next((i for i in range(at - 1, found.phrase.end - 1, -1)
+                if s.low[i] in _HAVING or s.low[i] in ('and', ',')), None)
+    if has is None or s.low[has] not in _HAVING or at + 1 >= stop:
+        return False
+    more = noun_phrase(s, at + 1, stop)
+    if more is None or more.head is None:
+        return False
+    person = found.phrase.head is not None and s.low[found.phrase.head] in lex.PEOPLE
+    return s.low[at + 1] not in lex.DETERMINERS or (person and s.low[at + 1] in ('a', 'an'))
 
 
 def _step(s: Sentence, at: int, stop: int, found: Found, own: bool) -> int:
@@ -91,6 +171,10 @@ def _step(s: Sentence, at: int, stop: int, found: Found, own: bool) -> int:
     if word in lex.PLACE_WORDS and s.word(at + 1) != 'of':
         if own:
             found.trailing.append(at)
+        return at + 1
+    if word in lex.COLOURS and own and at == found.phrase.end and (
+            at + 1 == stop or s.pos[at + 1] not in ('NOUN', 'PROPN')):  # "the duck yellow"
+        found.extra.append(at)
         return at + 1
     if s.pos[at] == 'ADJ' and s.word(at - 1) in ('is', 'are', "'s", 'in') and own:
         found.extra.append(at)
@@ -142,7 +226,7 @@ def cut_at(found: Found, end: int) -> Found:
     count = sum(p.start < end for p in found.places)
     return Found(found.phrase, end, found.places[:count], found.own[:count],
                  found.linked[:count], [i for i in found.extra if i < end],
-                 [i for i in found.trailing if i < end], shortened=True)
+                 [i for i in found.trailing if i < end], shortened=True, front=found.front)
 
 
 def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
@@ -153,17 +237,22 @@ def tokens_of(s: Sentence, found: Found, skip: frozenset[int]) -> list[int]:
     dangling = _ON_THE_WAY if found.shortened else _DANGLING
     while end > least and s.low[end - 1] in dangling:
         end -= 1
-    return [i for i in range(found.phrase.start, end) if i not in skip]
+    start = found.phrase.start if found.front is None else found.front
+    return [i for i in range(start, end) if i not in skip]
 
 
 def target_of(s: Sentence, found: Found, skip: frozenset[int]) -> Target:
     """Return the contract's Target of an object."""
     indices = tokens_of(s, found, skip)
     head = found.phrase.head
+    ordinal = ordinal_of(s, found.phrase, found.end)
     return Target(
         expression=''.join(s.doc[i].text_with_ws for i in indices).strip(),
         head=None if head is None else s.doc[head].text,
-        attributes=_attributes(s, found), position=_position(s, found),
+        attributes=_attributes(s, found),
+        position=None if ordinal and ordinal.side else _position(s, found),
+        ordinal=ordinal, count=count_of(s, found.phrase),
+        view=view_of(s, found.phrase.start, indices[-1] + 1 if indices else found.phrase.end),
         relations=tuple(Relation(p.kind, s.doc[o.head].text, s.doc[o.start:o.end].text)
                         for p, own in zip(found.places, found.own, strict=True) if own
                         for o in p.objects if o.head is not None))

@@ -28,6 +28,8 @@ class Action:
 # "take a look at", "get hold of": the verb alone says little.
 _LIGHT = re.compile(
     r'(?:a (?:close |good |quick )?(?:look|peek|glance) at|hold of|rid of)(?= )')
+_WISHES = dict.fromkeys(('like', 'love', 'prefer', 'wanted', 'meant', 'mean'), 'want') | {
+    'needed': 'need'}
 # Adverbs that can stand between a verb and its object and are no prepositions.
 _FREE_ADVERBS = lex.VERB_ADVERBS - lex.VERB_PREPOSITIONS
 
@@ -45,13 +47,14 @@ def find_action(s: Sentence) -> Action:
         begin = _chained(s, start, stop)
         if _is_verb(s, begin, stop):
             return _read_verb(s, begin, stop)
-    wish = re.compile(r"i(?: really| also)?(?: would| 'd)? (?P<verb>want|need|like|prefer|love)"
+    wish = re.compile(r"i(?: really| also)?(?: would| 'd)? (?P<verb>want|need|like|prefer|love"
+                      r'|wanted|needed|meant|mean)'
                       r'(?: to (?:have|get|see))?(?= )').match(s.text, s.offset(start))
     have = re.compile(r'(?:can|could|may|might) i (?:please )?(?P<verb>have|get|see|borrow)'
                       r'(?: a look at)?(?= )').match(s.text, s.offset(start))
     said = wish or have
     if said:
-        name = 'want' if said['verb'] in ('like', 'love', 'prefer') else said['verb']
+        name = _WISHES.get(said['verb'], said['verb'])
         return Action(name, name, s.token_after(said.end() + 1), stop)
     return Action(None, None, begin, stop)
 
@@ -101,6 +104,12 @@ def _is_verb(s: Sentence, i: int, stop: int) -> bool:
     if i >= stop or s.low[i] in lex.DETERMINERS:
         return False
     base, after = _base(s, i), s.word(i + 1) if i + 1 < stop else ''
+    if after in ('that', 'which', 'who') and s.word(i + 2) in (
+            'is', 'are', 'was', 'were', 'has', "'s", 'stands', 'sits', 'lies'):
+        return False  # "dog that is sleeping"
+    if base in lex.NOUN_LIKE and i + 1 < stop and s.pos[i + 1] in NOMINAL and (
+            after not in lex.DETERMINERS | lex.RECEIVERS):
+        return False  # "stop sign", "hand towel"
     if base in lex.VERBS and base not in lex.AMBIGUOUS_VERBS:
         return True
     tagged = s.tag[i] in ('VB', 'VBP', 'VBG') and s.pos[i] == 'VERB'

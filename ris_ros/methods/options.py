@@ -39,6 +39,9 @@ class OutcomeSettings:
     overlap_limit: float = option(0.5, 'masks that share more than this part of the smaller '
                                   'one are the same object', source='ours', minimum=0.0,
                                   maximum=1.0)
+    ignored: str = option('refuse', 'where a negation, number, order or condition was said that '
+                          'no method heeds: "refuse" ends as NO_MATCH, "report" answers without '
+                          'it and says so', source='ours', choices=('refuse', 'report'))
 
 
 @dataclass(frozen=True)

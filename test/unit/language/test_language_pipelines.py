@@ -87,10 +87,12 @@ def test_json_of_ris_parse_has_the_fields_of_the_contract(capsys):
                      '--pipeline', 'shipped'])
     document = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert set(document) == {'action', 'target', 'destination', 'targets', 'problem'}
+    assert set(document) == {'action', 'target', 'destination', 'targets', 'problem', 'ignored'}
     assert document['target'] == {
         'expression': 'the Red Apple on the left', 'head': 'Apple', 'attributes': ['Red'],
-        'position': 'left', 'relations': []}
+        'position': 'left', 'relations': [], 'negations': [], 'ordinal': None, 'count': None,
+        'view': None}
+    assert document['ignored'] == []
     assert document['destination'] == {'type': 'inside', 'object': 'bowl'}
     assert document['targets'] == [document['target']]
 
