@@ -13,7 +13,7 @@ _MANY = dict(two=2, three=3, four=4, five=5, six=6, seven=7, eight=8, nine=9, te
 _DIGITS_TH = re.compile(r'(\d{1,2})(?:st|nd|rd|th)')
 _FROM = re.compile(
     r'(?:(?:starting |counting |counted )?(?:from|on|to|at|in) )?(?:the |your |my )?(?:far )?'
-    r'(?P<side>left|right|top|bottom|front|back|end)(?: side| hand side| end)?(?= |$)')
+    r'(?P<side>left|right|top|bottom|front|back|end)(?: side| hand side| end)?(?= |$)(?! of )')
 _WHO = r'(?:(?:the |a |your |my )?(?:camera|viewer|robot|lens|observer|screen)|me|us|you)'
 VIEW = re.compile(
     rf'(?:(?P<near>(?:the )?(?:closest|nearest|closer|nearer)(?: one)?(?: to)? {_WHO})'

@@ -4,12 +4,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ris_ros.decision import decide, distinct, shares
+from ris_ros.decision import decide, distinct, shares, unheeded
 from ris_ros.methods.options import OutcomeSettings
 from ris_ros.types import (
     BadInputError,
     Command,
     Grounding,
+    Ignored,
+    Negation,
+    Ordinal,
     Outcome,
     Regions,
     Scene,
@@ -121,3 +124,38 @@ def test_shares_are_of_the_smaller_mask():
     masks[0, 0:10, 0:10], masks[1, 0:10, 5:10], masks[2, 9:11, 0:10] = True, True, True
     assert shares(Regions.of(masks), 0, np.array([1, 2])).tolist() == [1.0, 0.5]
     assert shares(Regions.of(masks), 1, np.array([2, 0])).tolist() == [0.25, 1.0]
+
+
+RED = Target('the red mug')
+
+
+@pytest.mark.parametrize('target, said', [
+    (dataclasses.replace(SAID.target, negations=(Negation('attribute', "that isn't red", RED),)),
+     "that isn't red"),
+    (dataclasses.replace(SAID.target, ordinal=Ordinal(2, 'left')), 'counts in a row'),
+    (dataclasses.replace(SAID.target, count='both'), 'both'),
+    (dataclasses.replace(SAID.target, count=3), '3'),
+    (dataclasses.replace(SAID.target, view='nearest'), 'nearness')])
+def test_what_is_not_heeded_refuses_or_is_told(target, said):
+    """A negation that was dropped once gave the very object that was excluded."""
+    scene, found = scene_of(squares(3)), grounding([0.9, 0.2, 0.1])
+    command = Command('as said', target=target)
+    refused = decide(scene, found, command, OutcomeSettings())
+    assert refused.outcome is Outcome.NO_MATCH and not refused.mask.any()
+    assert said in refused.message and len(refused.candidates) == 3
+    told = decide(scene, found, command, OutcomeSettings(ignored='report'))
+    assert told.outcome is Outcome.SUCCEEDED_2D and told.mask.any()
+    assert any(said in note for note in told.notes)
+
+
+def test_ignored_words_are_told_and_conditions_refuse():
+    scene, found = scene_of(squares(2)), grounding([0.9, 0.1])
+    told = decide(scene, found, dataclasses.replace(
+        SAID, ignored=(Ignored('hey robot', 'a form of address'),)), OutcomeSettings())
+    assert told.outcome is Outcome.SUCCEEDED_2D
+    assert told.notes == ('"hey robot" was not used (a form of address)',)
+    condition = Ignored('if it is dry', 'a condition, which is not checked', constraint=True)
+    refused = decide(scene, found, dataclasses.replace(SAID, ignored=(condition,)),
+                     OutcomeSettings())
+    assert refused.outcome is Outcome.NO_MATCH and 'if it is dry' in refused.message
+    assert unheeded(SAID) == ()
