@@ -68,6 +68,7 @@ def _used(s: Sentence, action: Action, found: Sequence[Found],
           destination: Relation | None) -> set[int]:
     used = set(action.skip)
     names = (action.name or '').split()
+    used |= {i for i in range(action.start) if s.low[i] == 'no'}  # "no, the other one"
     used |= {i for i in range(action.start) if s.low[i] in names
              or s.doc[i].lemma_ in names or (action.verb or '') in (s.low[i], s.doc[i].lemma_)}
     if action.verb and not names:

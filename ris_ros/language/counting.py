@@ -25,7 +25,8 @@ _FAR = lex.words('farthest furthest backmost rearmost')
 
 def ordinal_of(s: Sentence, phrase: NounPhrase, stop: int) -> Ordinal | None:
     """Return what "the second mug from the left", "second from left" count, None otherwise."""
-    for i in range(phrase.start, phrase.end):
+    behind = [i for i in range(phrase.end, stop) if s.word(i + 1) == 'from']
+    for i in (*range(phrase.start, phrase.end), *behind):  # also "the cup second from the right"
         word = s.low[i]
         digits = _DIGITS_TH.fullmatch(word)
         n = _NTH.get(word) or (int(digits[1]) if digits else None)
@@ -36,7 +37,8 @@ def ordinal_of(s: Sentence, phrase: NounPhrase, stop: int) -> Ordinal | None:
             continue
         inner = next((s.low[j] for j in range(i + 1, phrase.end) if s.low[j] in lex.PLACE_WORDS
                       and j != phrase.head), None)
-        found = _FROM.match(s.text, s.offset(phrase.end)) if phrase.end < stop else None
+        end = max(phrase.end, i + 1)
+        found = _FROM.match(s.text, s.offset(end)) if end < stop else None
         side = inner or (found['side'] if found else None)
         side = lex.HORIZONTAL.get(side or '', lex.VERTICAL.get(side or '', side))
         return Ordinal(n, None if side == 'end' else side)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc
 
 
+# "does not have a lid": the verb stays as it is.
+_PLAIN_VERBS = lex.words('have contain hold touch look belong stand sit lie show wear carry')
+
+
 def with_negations(targets: Sequence[Target], found: Sequence[Found], s: Sentence,
                    denied: Sequence[Denied], read: Callable[[str], Doc]) -> tuple[Target, ...]:
     """Return the targets, each with what is said that it is not.
@@ -35,7 +39,8 @@ def _negation(one: Denied, target: Target, found: Found, s: Sentence,
               read: Callable[[str], Doc]) -> Negation:
     if one.whole:
         excluded = _target(one.excluded, read)
-        if excluded.head in ('one', 'ones') and target.head:
+        if excluded.head in ('one', 'ones') and target.head and excluded.expression.endswith(
+                f' {excluded.head}'):
             described = excluded.expression.rsplit(' ', 1)[0]
             excluded = replace(excluded, head=target.head,
                                expression=f'{described} {target.head}')
@@ -45,8 +50,9 @@ def _negation(one: Denied, target: Target, found: Found, s: Sentence,
     noun = 'one' if nearest.head is None else s.doc[nearest.head].text
     said = one.excluded.lower().split()
     plain = all(w in lex.COLOURS | lex.COMMON_ADJECTIVES or w in ('and', 'or') for w in said)
+    link = 'that' if said and said[0] in _PLAIN_VERBS else 'that is'
     excluded = _target(f'the {one.excluded} {noun}' if plain or (len(said) == 1 and said[0] not in
-                       lex.PLACE_WORDS) else f'the {noun} that is {one.excluded}', read)
+                       lex.PLACE_WORDS) else f'the {noun} {link} {one.excluded}', read)
     if nearest is not found.phrase:
         return Negation('other', one.words, excluded)
     facts = {'attribute': excluded.attributes, 'position': excluded.position,

@@ -56,7 +56,7 @@ _NO_NAMES = (lex.DETERMINERS | lex.VERBS | lex.NUMBERS | lex.ORDINALS | lex.COLO
                          'may must should help want need go come lets let well again is are was '
                          'where what which who how why with without in on at by for from of off '
                          'quickly slowly carefully gently always only today maybe perhaps '
-                         'dont'))
+                         'dont nobody none'))
 _BOUND = r'(?:\s*[,.;!?:-]+\s*(?:(?:so|and|then|but|therefore|now) )?| (?:so|and then|and|then) )'
 _BODY = (r'(?:turn (?:around|back|left|right|to (?:me|us|your (?:left|right)|the (?:left|right)))'
          r'|look (?:around|here|there|over (?:here|there)|down|up)|come (?:here|over|back|closer)'
@@ -86,7 +86,8 @@ _TAIL = re.compile(r'[ ,]+(?P<said>with (?:your|the|one) (?:(?:left|right|other|
                    r'(?:hand|arm|gripper|claw|tongs))(?P<end>[ .!?]*)$', _I)
 _STOPS = '"{}" names no object; to end what is under way, cancel it (service ~/cancel).'
 _PROHIBITED = re.compile(
-    r"(?:please )?(?:never|do not|don't|dont|do n't|you (?:must|should) (?:not|never)"
+    r"(?:please )?(?:never|nobody|no one|do not|don't|dont|do n't"
+    r"|you (?:must|should) (?:not|never)"
     r"|you (?:mustn't|shouldn't))(?: ever| please)? (?P<what>\w+(?: up| down| on| to| away)? "
     r"(?P<excluded>[^,;.!?]+?))(?P<bound>\s*[,;.!?]+ *(?:but |and |instead |rather )*| but | and "
     r'(?:instead )?| instead |$)', _I)
@@ -110,8 +111,8 @@ _NOT_SAID = re.compile(
     r"|\b(?:isnt|arent|doesnt|hasnt)|(?<=\w)'s not|(?<=\w) not|(?<=\w) never)) "
     r'(?P<excluded>[^,;.!?]+?)(?P<bound>(?= *[,;.!?]| *$| but | and (?:put|place|bring|give|then'
     r'|is|has|that)\b))', _I)
-_WITHOUT = re.compile(r' without (?P<excluded>[^,;.!?]+?)(?= *[,;.!?]| *$| and | on | in | next )',
-                      _I)
+_WITHOUT = re.compile(r' (?:without|with no) (?P<excluded>[^,;.!?]+?)(?= *[,;.!?]| *$'
+                      r'| and | on | in | next )', _I)
 _NEITHER = re.compile(r'\bneither\b[^,;.!?]+', _I)
 _NON = re.compile(r'\bnon[- ](?P<excluded>[a-z]+) (?=\w)', _I)
 

@@ -69,6 +69,9 @@ def test_none_acts_on_another_object():
     ('the can that is not on the left', 'can', 'position', 'the can that is on the left'),
     ('the cup that is not on the tray', 'cup', 'relation', 'the cup that is on the tray'),
     ('the cup not next to the bowl', 'cup', 'relation', 'the cup that is next to the bowl'),
+    ('the cat with no tail', 'cat', 'other', 'the cat that is with tail'),
+    ("the cup that doesn't have a lid", 'cup', 'other', 'the cup that have a lid'),
+    ('the man in the red shirt, not the one in blue', 'man', 'object', 'the one in blue'),
     ('the mug without a handle', 'mug', 'other', 'the mug that is with a handle'),
     ('the mug next to the box that is not red', 'mug', 'other', 'the red box')])
 def test_negation_is_kept_and_never_the_target(text, head, kind, excluded):
@@ -81,6 +84,7 @@ def test_negation_is_kept_and_never_the_target(text, head, kind, excluded):
 
 
 @pytest.mark.parametrize('text', ['no not the bowl', 'never grab the bowl', 'not the mug',
+                                  'nobody touch the plate',
                                   "don't touch the plate", 'neither the cup nor the bowl'])
 def test_only_a_prohibition_is_no_command(text):
     command = parse(text, 'shipped')
@@ -126,6 +130,7 @@ def test_speech_around_the_object(text, action, expression):
     ('second from left', Ordinal(2, 'left'), None, None),
     ('the last car in the row', Ordinal(-1), None, None),
     ('the 3rd book from the right', Ordinal(3, 'right'), None, None),
+    ('the cup second from the right', Ordinal(2, 'right'), None, None),
     ('both mugs', None, 'both', None), ('two of the cans', None, 2, None),
     ('all the yellow things', None, 'all', None), ('the 2 cans', None, 2, None),
     ('the smallest of the three boxes', None, None, None), ('one of the mugs', None, None, None),
@@ -146,6 +151,10 @@ def test_several_relations_and_places():
     assert (goal.type, goal.object) == ('inside', 'tray')
     assert parse('bottom left: the mug', 'shipped').target.position == 'bottom left'
     assert parse('the duck yellow', 'shipped').target.attributes == ('yellow',)
+
+
+def test_a_no_in_front_is_no_constraint():
+    assert parse('no, the other one', 'shipped').ignored == ()
 
 
 def test_a_condition_is_a_constraint_that_is_named():
