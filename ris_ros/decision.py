@@ -67,7 +67,8 @@ def decide(scene: Scene, grounding: Grounding, command: Command, settings: Outco
     return Segmentation(mask=mask, score=score, margin=margin, outcome=outcome, message=message,
                         candidates=candidates, heatmap=grounding.heatmap, command=command,
                         timings=dict(grounding.timings),
-                        notes=(*grounding.notes, *constraints, *_left_out(command)),
+                        notes=(*scene.notes, *grounding.notes, *constraints,
+                               *_left_out(command)),
                         regions=regions)
 
 

@@ -236,7 +236,7 @@ class Scene:
     brings its own masks has none).  boxes: (N, 4) float32 x, y, width, height.  areas: (N,)
     int64 pixels.  proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
     cache: what the method keeps for its `ground` (tensors on its own device).
-    timings: seconds per stage.
+    timings: seconds per stage.  notes: what the user must be told of every answer about it.
     """
 
     method: str
@@ -247,6 +247,7 @@ class Scene:
     proposal_scores: np.ndarray
     cache: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def without_proposals(cls, method: str, view: View, cache: Mapping[str, Any],

@@ -31,7 +31,8 @@ def scene_of(method: str, view: View, proposals: Proposals, cache: Mapping[str, 
     return Scene(method=method, view=view, masks=masks, boxes=host.boxes.numpy(),
                  areas=masks.sum(axis=(1, 2), dtype=np.int64),
                  proposal_scores=host.scores.float().numpy(),
-                 cache={'proposals': host, **cache}, timings=dict(timings))
+                 cache={'proposals': host, **cache}, timings=dict(timings),
+                 notes=(proposals.note,) if proposals.note else ())
 
 
 def flat_masks(masks: Tensor) -> Tensor:

@@ -42,12 +42,14 @@ class Proposals:
 
     masks: (N, H, W) bool on the model's device.  boxes: (N, 4) float32 x, y, width, height,
     the pixels' extent.  scores: (N,) float32 predicted IoU.  stability: (N,) float32.
+    note: what the user must be told of how they were made, a sentence, or empty.
     """
 
     masks: Tensor
     boxes: Tensor
     scores: Tensor
     stability: Tensor
+    note: str = ''
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -63,8 +65,8 @@ class Proposals:
 
     def to(self, device: str) -> Proposals:
         """Return them on a device, without a copy where they are there."""
-        return Proposals(*(part.to(device) for part in (
-            self.masks, self.boxes, self.scores, self.stability)))
+        return Proposals(self.masks.to(device), self.boxes.to(device), self.scores.to(device),
+                         self.stability.to(device), self.note)
 
 
 def boxes_of(masks: Tensor) -> Tensor:
@@ -177,7 +179,7 @@ class SamProposer:
         logits, scores, stability, extents = (
             torch.cat(parts) for parts in zip(*found, strict=True))
         if not len(logits):
-            return _none(size, self.device)
+            return no_proposals(size, self.device)
         keep = _nms(extents, scores, settings.box_nms_thresh)
         if settings.overlap_nms_thresh < 1:
             keep = keep[unshared(self._coarse(logits[keep], input_size),
@@ -270,7 +272,8 @@ def _above(values: Tensor, threshold: float) -> Tensor:
     return values > threshold
 
 
-def _none(size: tuple[int, int], device: str) -> Proposals:
+def no_proposals(size: tuple[int, int], device: str) -> Proposals:
+    """Return the proposals of an image of (H, W) in which nothing is found."""
     return Proposals(torch.zeros(0, *size, dtype=torch.bool, device=device),
                      torch.zeros(0, 4, device=device), torch.zeros(0, device=device),
                      torch.zeros(0, device=device))

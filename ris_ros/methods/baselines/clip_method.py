@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ris_ros.methods.base import ProposalMethod, Proposer
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import scene_of
 from ris_ros.models.device import seconds_now
 from ris_ros.types import BadInputError, Scene, View
@@ -39,7 +40,7 @@ class ClipMethod(ProposalMethod):
     @classmethod
     def from_networks(cls: type[C], networks: Networks, settings: Any) -> C:
         """Build the method over a profile's networks."""
-        return cls(networks.clip(), networks.proposer(settings), settings)
+        return cls(networks.clip(), proposer_of(networks, settings), settings)
 
     def prepare_with(self, view: View, proposals: Proposals,
                      timings: Mapping[str, float] | None = None) -> Scene:

@@ -9,6 +9,7 @@ import numpy as np
 from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import ClipOnlySettings
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import chunks, cosines, grounding_of, match_probability, scene_of
 from ris_ros.methods.spatial import softmax
 from ris_ros.models.device import seconds_now
@@ -38,7 +39,7 @@ class ClipOnly(ProposalMethod):
     @classmethod
     def from_networks(cls, networks: Networks, settings: ClipOnlySettings) -> ClipOnly:
         """Build the method over a profile's networks."""
-        return cls(networks.clip(), networks.proposer(settings), settings)
+        return cls(networks.clip(), proposer_of(networks, settings), settings)
 
     def prepare_with(self, view: View, proposals: Proposals,
                      timings: Mapping[str, float] | None = None) -> Scene:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import OracleSettings
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import grounding_of, scene_of
 from ris_ros.types import BadInputError, Grounding, Scene, View
 
@@ -36,7 +37,7 @@ class Oracle(ProposalMethod):
     @classmethod
     def from_networks(cls, networks: Networks, settings: OracleSettings) -> Oracle:
         """Build it over a profile's proposer."""
-        return cls(networks.proposer(settings), settings, networks.device)
+        return cls(proposer_of(networks, settings), settings, networks.device)
 
     def prepare_with(self, view: View, proposals: Proposals,
                      timings: Mapping[str, float] | None = None) -> Scene:

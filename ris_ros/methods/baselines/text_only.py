@@ -8,6 +8,7 @@ import numpy as np
 
 from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import TextOnlySettings
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import cosines, grounding_of, scene_of
 from ris_ros.methods.spatial import softmax
 from ris_ros.methods.tas.method import TAS
@@ -48,7 +49,7 @@ class TextOnly(ProposalMethod):
         """Build the method over a profile's networks.  BadInputError without a captioner."""
         captioner = networks.captioner(settings.captioner, settings.beams,
                                        settings.max_new_tokens)
-        return cls(networks.scorer(settings.scorer), networks.proposer(settings), captioner,
+        return cls(networks.scorer(settings.scorer), proposer_of(networks, settings), captioner,
                    settings)
 
     def _describer(self) -> TAS:

@@ -20,6 +20,7 @@ from ris_ros.methods.hybridgl import scores as scoring
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import HybridGLText, text_plan
 from ris_ros.methods.options import by_rules
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import (
     chunks,
     cosines,
@@ -84,7 +85,7 @@ class HybridGL(ProposalMethod):
     @classmethod
     def from_networks(cls, networks: Networks, settings: HybridGLSettings) -> HybridGL:
         """Build the method over a profile's networks."""
-        return cls(networks.clip(), networks.proposer(settings), settings)
+        return cls(networks.clip(), proposer_of(networks, settings), settings)
 
     def prepare_with(self, view: View, proposals: Proposals,
                      timings: Mapping[str, float] | None = None) -> Scene:

@@ -23,6 +23,7 @@ from ris_ros.methods.iterprime import maps
 from ris_ros.methods.iterprime.settings import IterPrimeSettings
 from ris_ros.methods.iterprime.text import IterPrimeText, text_plan
 from ris_ros.methods.options import by_rules
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import chunks, flat_masks, grounding_of, scene_of
 from ris_ros.models.device import seconds_now
 from ris_ros.types import BadInputError, Grounding, Scene, View
@@ -56,9 +57,9 @@ class IteRPrimE(ProposalMethod):
     def from_networks(cls, networks: Networks, settings: IterPrimeSettings) -> IteRPrimE:
         """Build the method over a profile's networks."""
         matcher = networks.matcher(settings.matcher)
-        if settings.proposals == 'sam':
-            return cls(matcher, networks.proposer(settings), settings)
-        return cls(matcher, networks.mask2former(settings), settings)
+        if settings.proposals == 'mask2former':
+            return cls(matcher, networks.mask2former(settings), settings)
+        return cls(matcher, proposer_of(networks, settings), settings)
 
     def check_settings(self) -> None:
         """Raise BadInputError for a layer that does not look at the image."""

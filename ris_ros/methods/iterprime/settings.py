@@ -14,9 +14,11 @@ class IterPrimeSettings(OutcomeSettings, Mask2FormerSettings, ProposalSettings):
 
     rules: str = option('paper', 'as the paper states it or as the released code does',
                         choices=('paper', 'released'))
-    proposals: str = option('mask2former', 'which network proposes masks', paper='mask2former',
-                            source='section "Implementation details"',
-                            choices=('mask2former', 'sam'), builds=True)
+    proposals: str = option('mask2former', 'what proposes masks: Mask2Former, SAM, objects from '
+                            'depth and colour, both of the last, or by itself: depth where it '
+                            'gives masks, else SAM', paper='mask2former',
+                            source='section "Implementation details"; depth is ours',
+                            choices=('mask2former', 'auto', 'sam', 'depth', 'both'), builds=True)
     matcher: str = option('', 'image-text matcher, as `ris models list` names it; empty: the '
                           "profile's", paper='ALBEF, 14M', source='released code', builds=True)
     mode: int = option(0, 'how words are weighted: 0 local and global augmentation, 1 overall '

@@ -73,6 +73,9 @@ class PCNetMethod(Method):
     def check_settings(self) -> None:
         """Raise BadInputError for a stage or companions that the network has not."""
         settings, network = self.settings, self.model.network
+        if settings.proposals != 'sam':
+            raise BadInputError('PCNet asks its SAM at points of the picture and takes no other '
+                                f'proposals yet; set proposals=sam, not {settings.proposals}')
         if settings.stage > self.model.stages:
             raise BadInputError(f'this PCNet has {self.model.stages} stages, there is no stage '
                                 f'{settings.stage}')

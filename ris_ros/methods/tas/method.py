@@ -17,6 +17,7 @@ import numpy as np
 
 from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
+from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import chunks, grounding_of, match_probability, scene_of
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.settings import TASSettings
@@ -79,7 +80,7 @@ class TAS(ProposalMethod):
         captioner = (networks.captioner(settings.captioner, settings.beams,
                                         settings.max_new_tokens)
                      if _wants_captioner(settings) else None)
-        return cls(networks.scorer(settings.scorer), networks.proposer(settings), settings,
+        return cls(networks.scorer(settings.scorer), proposer_of(networks, settings), settings,
                    captioner)
 
     def check_settings(self) -> None:
