@@ -27,6 +27,9 @@ def add_network_options(parser: argparse._ActionsContainer) -> None:
                              'commas: fp32,sam=bf16 (default %(default)s)')
     parser.add_argument('--model-dir', type=Path, metavar='DIR',
                         help='folder with weights, in place of the shipped and fetched ones')
+    parser.add_argument('--pipeline', default='auto', metavar='NAME|FOLDER',
+                        help='of language: auto, shipped, or an installed spaCy pipeline '
+                             '(default %(default)s)')
 
 
 def add_method_options(parser: argparse._ActionsContainer, named: bool = True) -> None:
@@ -42,7 +45,8 @@ def add_method_options(parser: argparse._ActionsContainer, named: bool = True) -
 
 
 def network_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `add_network_options` asked for: profile, device, precision, model_dir.
+    """Return what `add_network_options` asked for: profile, device, precision, model_dir,
+    pipeline (what `auto` stands for here).
 
     Raises BadInputError for an unknown profile, a device or precision that is not to be had
     here, and a folder that is none, so that nothing long begins before that is known.
@@ -50,18 +54,23 @@ def network_options(args: argparse.Namespace) -> dict[str, Any]:
     from ris_ros.segmenter import networks_of
     networks = networks_of(args.profile, args.device, args.precision, args.model_dir)
     folder = networks.store.model_dir   # --model-dir, or what the environment names
-    return {'profile': args.profile, 'device': args.device, 'precision': args.precision,
+    from ris_ros.language.pipelines import resolve_pipeline
+    return {'pipeline': resolve_pipeline(args.pipeline),
+            'profile': args.profile, 'device': args.device, 'precision': args.precision,
             'model_dir': None if folder is None else str(folder.resolve())}
 
 
 def networks_said(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as a result shows them: the profile by its name, and what stood in it.
 
-    profile_digest: tells results under another content of the same profile apart.
+    profile_digest: tells results under another content of the same profile apart.  pipeline:
+    the language pipeline that parses, with its version.
     """
+    from ris_ros.language.pipelines import pipeline_said
     from ris_ros.profiles import get_profile
     profile = get_profile(options['profile'])
-    return {**options, 'profile': profile.name, 'profile_digest': profile.digest}
+    return {**options, 'profile': profile.name, 'profile_digest': profile.digest,
+            'pipeline': pipeline_said(options.get('pipeline', 'auto'))}
 
 
 def method_options(args: argparse.Namespace, method: str | None = None) -> dict[str, Any]:

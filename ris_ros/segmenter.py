@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,12 @@ def method_settings(method: str) -> type[OutcomeSettings]:
 def networks_of(profile: str, device: str = 'auto', precision: str = 'fp32',
                 model_dir: str | Path | None = None, *,
                 devices: Mapping[str, str] | None = None,
-                precisions: Mapping[str, str] | None = None) -> Networks:
+                precisions: Mapping[str, str] | None = None,
+                pipeline: str = 'auto') -> Networks:
     """Return a profile's networks, none of them loaded yet; see `Segmenter.from_profile`."""
     from ris_ros.profiles import Networks, get_profile
     return Networks(get_profile(profile), device, precision, model_dir, devices=devices,
-                    precisions=precisions)
+                    precisions=precisions, pipeline=pipeline)
 
 
 class Segmenter:
@@ -71,7 +73,7 @@ class Segmenter:
                      model_dir: str | Path | None = None,
                      settings: Mapping[str, Any] | None = None, for_evaluation: bool = False,
                      devices: Mapping[str, str] | None = None,
-                     precisions: Mapping[str, str] | None = None,
+                     precisions: Mapping[str, str] | None = None, pipeline: str = 'auto',
                      **options: Any) -> Segmenter:
         """Return a segmenter with the networks of a profile behind a method.
 
@@ -82,8 +84,11 @@ class Segmenter:
         model_dir: folder with weights, in place of the shipped and fetched ones.
         settings: method settings over those of the profile.  for_evaluation: allow a method
         that needs the true mask.  options: of the constructor.
-        Raises BadInputError for an unknown profile, method, device or setting, WeightsError
-        for missing or damaged weights, MissingDependencyError for an absent library.
+        pipeline: of language, by which sentences and a network's captions are parsed: 'auto',
+        'shipped', an installed spaCy package or a folder; `analyse` of the options goes before
+        it for sentences.
+        Raises BadInputError for an unknown profile, method, device, pipeline or setting,
+        WeightsError for missing or damaged weights, MissingDependencyError for an absent library.
         """
         from ris_ros.profiles import get_profile
         info, chosen = find_method(method), get_profile(profile)
@@ -92,7 +97,12 @@ class Segmenter:
                                 f'run `ris eval --method {method}`, or take another method here')
         final = settings_for(method, chosen, settings)
         networks = networks_of(profile, device, precision, model_dir, devices=devices,
-                               precisions=precisions)
+                               precisions=precisions, pipeline=pipeline)
+        if options.get('analyse') is None:
+            from ris_ros.language import analyse
+            from ris_ros.language.pipelines import resolve_pipeline
+            resolve_pipeline(pipeline)   # an unknown one is told now, not with a sentence
+            options['analyse'] = partial(analyse, pipeline=pipeline)
         if networks.devices == {'cpu'}:
             options.setdefault('sentence_threads', chosen.sentence_threads)
         return cls(info.load().from_networks(networks, final), **options)

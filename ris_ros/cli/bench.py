@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _language(args: argparse.Namespace) -> dict[str, Any]:
     from ris_ros.evaluation.bench_language import run_language_bench
-    return {'subject': 'language', **run_language_bench(args.repeats)}
+    from ris_ros.language.pipelines import pipeline_said
+    return {'subject': 'language', 'pipeline': pipeline_said(args.pipeline),
+            **run_language_bench(args.repeats, args.pipeline)}
 
 
 def _method(args: argparse.Namespace) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ris_ros.files import check_writable, write_json
 from ris_ros.types import BadInputError
 
 RECORD_FOLDER = Path('ris_eval')
+READER = 'expression'   # see SegmenterSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,11 +102,11 @@ def run(args: argparse.Namespace) -> int:
     for problem in dataset.problems.entries:
         _say(f'left out: {problem}')
     header = {
-        **networks_said(chosen), 'dataset': args.dataset, 'split': dataset.split,
+        **networks_said(chosen), 'reader': READER, 'dataset': args.dataset, 'split': dataset.split,
         'root': args.root.resolve().name if args.root else None,
         'reading': {**asdict(options), 'layout': args.layout}}
     record_path = _record_path(args, header)
-    record = run_evaluation(dataset, SegmenterSpec(**chosen), header, RunOptions(
+    record = run_evaluation(dataset, SegmenterSpec(**chosen, reader=READER), header, RunOptions(
         record=record_path, limit=args.limit, workers=args.workers, ray=args.ray,
         strict=args.strict, fresh=args.fresh, reuse=args.reuse, progress=not args.quiet,
         say=_say))

@@ -11,6 +11,7 @@ import numpy as np
 from ris_ros.arguments import add_method_options, method_options
 from ris_ros.cli.files import check_upright, read_camera, read_depth, write_png
 from ris_ros.files import check_writable
+from ris_ros.language.pipelines import pipeline_said
 from ris_ros.pictures import read_picture
 from ris_ros.target import Measurement, Missing, measure_target
 from ris_ros.types import BadInputError, Camera, Outcome, Segmentation
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         from ris_ros.overlay import draw_overlay
         write_png(args.overlay, draw_overlay(
             rgb, result, args.expression, measured.geometry.pixel if measured.geometry else None))
-    document = _document(result, measured)
+    document = {**_document(result, measured), 'pipeline': pipeline_said(args.pipeline)}
     print(json.dumps(document) if args.json else _text(document))
     return 0
 

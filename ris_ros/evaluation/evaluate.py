@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -61,7 +62,12 @@ class PredictorSpec(Protocol):
 
 @dataclass(frozen=True)
 class SegmenterSpec:
-    """A method under a profile: the arguments of Segmenter.from_profile."""
+    """A method under a profile: the arguments of Segmenter.from_profile.
+
+    pipeline: of language.  reader: 'expression' takes every sentence as one referring
+    expression and refuses none, as published code does; 'command' reads what people say to a
+    robot.
+    """
 
     profile: str
     method: str
@@ -69,15 +75,20 @@ class SegmenterSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     precision: str = 'fp32'
     model_dir: str | None = None
+    pipeline: str = 'auto'
+    reader: str = 'command'
 
     def build(self) -> Predictor:
         """Load the networks.  Raises WeightsError, MissingDependencyError, BadInputError."""
+        from ris_ros.language import analyse, analyse_expression
         from ris_ros.segmenter import Segmenter
+        read = {'expression': analyse_expression, 'command': analyse}[self.reader]
         # no scene cache: every image comes once, and a benchmark must not meet its own past
         return Segmenter.from_profile(self.profile, method=self.method, device=self.device,
                                       precision=self.precision, model_dir=self.model_dir,
                                       settings=dict(self.settings) or None, scene_cache=0,
-                                      for_evaluation=True)
+                                      for_evaluation=True, pipeline=self.pipeline,
+                                      analyse=partial(read, pipeline=self.pipeline))
 
 
 def evaluate_group(predictor: Predictor, group: Group, done: Collection[str] = (),

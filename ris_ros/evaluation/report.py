@@ -72,6 +72,7 @@ def _heading(document: Mapping[str, Any]) -> str:
             f'{escape(str(document["dataset"]))} {escape(str(document["split"]))}</h1>'
             f'<p class="soft">{document["n"]} answerable sentences of {document["n_samples"]}, '
             f'{document["n_images"]} images. Settings: {escape(changed) or "defaults"}. '
+            f'Parsed by {escape(str(document.get("pipeline", "an unnamed pipeline")))}. '
             f'ris_ros {escape(str(document["version"]))}.</p>')
 
 

@@ -37,8 +37,7 @@ def clean(text: str) -> CleanText:
     if len(text) > MAX_CHARACTERS:
         return CleanText('', f'The command has {len(text)} characters; say it in at most '
                              f'{MAX_CHARACTERS}.')
-    kept = ''.join(c if _readable(c) else ' ' for c in unicodedata.normalize('NFC', text))
-    joined = re.sub(r'\s+', ' ', kept.translate(_QUOTES)).strip()
+    joined = tidy(text)
     letters = [c for c in joined if c.isalpha()]
     if not letters:
         said = 'is empty' if not text.strip() else 'has no words'
@@ -48,6 +47,12 @@ def clean(text: str) -> CleanText:
     for pattern, written in _SPELLINGS:
         joined = pattern.sub(written, joined)
     return CleanText(joined)
+
+
+def tidy(text: str) -> str:
+    """Return the legible characters, plain quotes and single spaces; may be empty."""
+    kept = ''.join(c if _readable(c) else ' ' for c in unicodedata.normalize('NFC', text))
+    return re.sub(r'\s+', ' ', kept.translate(_QUOTES)).strip()
 
 
 def _readable(c: str) -> bool:

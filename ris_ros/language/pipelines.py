@@ -38,7 +38,7 @@ def load_pipeline(name: str = 'auto') -> Language:
     Raises MissingDependencyError without spaCy, BadInputError for an unknown name,
     WeightsError when the shipped files are missing or changed.  Safe from several threads.
     """
-    resolved = _resolve(name)
+    resolved = resolve_pipeline(name)
     with _lock:
         if resolved not in _loaded:
             nlp = _load(resolved)
@@ -48,7 +48,11 @@ def load_pipeline(name: str = 'auto') -> Language:
 
 
 @lru_cache(maxsize=8)
-def _resolve(name: str) -> str:
+def resolve_pipeline(name: str = 'auto') -> str:
+    """Return what `name` stands for: 'auto' differs from machine to machine, this does not.
+
+    Raises as `load_pipeline` does, except for damaged files.
+    """
     util = require('spacy.util', 'language')
     if name == 'auto':
         return next((p for p in PREFERRED if util.is_package(p)), SHIPPED)
@@ -56,6 +60,16 @@ def _resolve(name: str) -> str:
         return name
     raise BadInputError(f'the spaCy pipeline {name!r} is not installed; install it, or use '
                         "pipeline 'shipped'")
+
+
+def pipeline_said(name: str = 'auto') -> str:
+    """Return a pipeline as results show it: package or folder name and version, as
+    'en_core_web_sm 3.8.0' or 'shipped 3.7.2'.  Raises as `load_pipeline` does.
+    """
+    resolved = resolve_pipeline(name)
+    label = resolved if resolved == SHIPPED or not Path(resolved).is_dir() \
+        else Path(resolved).resolve().name
+    return f'{label} {load_pipeline(name).meta.get("version", "")}'.strip()
 
 
 def _load(name: str) -> Language:

@@ -31,6 +31,8 @@ class Networks:
     single ones ('cpu,sam=cuda:0'); precision likewise, of 'fp32', 'bf16' and 'fp16'.
     devices, precisions: the same for single ones, by role or network; they go before the text,
     the text before the profile's own.  Afterwards `device` and `precision` are those for all.
+    pipeline: of language, for a method that parses what a network says; see
+    `ris_ros.language.pipelines.load_pipeline`.
     Raises BadInputError for a device that is not there, also for one of a network that is never
     used, a precision that a device does not do, and a name that is no network.
     """
@@ -38,8 +40,8 @@ class Networks:
     def __init__(self, profile: Profile, device: str = 'auto', precision: str = 'fp32',
                  model_dir: str | Path | None = None, *,
                  devices: Mapping[str, str] | None = None,
-                 precisions: Mapping[str, str] | None = None) -> None:
-        self.profile = profile
+                 precisions: Mapping[str, str] | None = None, pipeline: str = 'auto') -> None:
+        self.profile, self.pipeline = profile, pipeline
         self.store = WeightStore(model_dir)
         self.store.entries.update(profile.entries)
         every, single = split_choice(device, 'auto')

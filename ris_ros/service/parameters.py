@@ -58,6 +58,14 @@ class PublishParameters:
 
 
 @dataclass(frozen=True)
+class LanguageParameters:
+    """How sentences are parsed."""
+
+    pipeline: str = option('auto', 'spaCy pipeline that parses: auto, shipped, or an installed '
+                           'one by its name or folder')
+
+
+@dataclass(frozen=True)
 class NodeParameters:
     """Everything about the node itself; the method's own settings stand under its name."""
 
@@ -104,6 +112,7 @@ class NodeParameters:
                                    choices=ORIENTATIONS)
     status_period_s: float = option(1.0, 'heartbeat of ~/status', unit='s',
                                     minimum=0.1, maximum=60.0)
+    language: LanguageParameters = field(default_factory=LanguageParameters)
     depth: DepthParameters = field(default_factory=DepthParameters)
     mask: MaskParameters = field(default_factory=MaskParameters)
     target: TargetParameters = field(default_factory=TargetParameters)
@@ -117,9 +126,11 @@ class NodeParameters:
             orientation=self.pose_orientation)
 
 
-READ_ONLY = ('method', 'profile', 'device', 'precision', 'model_dir', 'warmup', 'autostart')
+READ_ONLY = ('method', 'profile', 'device', 'precision', 'model_dir', 'warmup', 'autostart',
+             'language.pipeline')
 GROUPS: dict[str, type] = {
-    'depth': DepthParameters, 'mask': MaskParameters, 'target': TargetParameters,
+    'language': LanguageParameters, 'depth': DepthParameters,
+    'mask': MaskParameters, 'target': TargetParameters,
     'publish': PublishParameters,
 }
 
@@ -137,7 +148,8 @@ def parameter_table() -> list[ParameterSpec]:
     """Return every parameter of the node itself; names as `depth.unit` stand in a group."""
     table = [ParameterSpec(info.name, info, info.name in READ_ONLY) for info in _plain_fields()]
     for group, cls in GROUPS.items():
-        table += [ParameterSpec(f'{group}.{info.name}', info, False) for info in describe(cls)]
+        table += [ParameterSpec(f'{group}.{info.name}', info, f'{group}.{info.name}' in READ_ONLY)
+                  for info in describe(cls)]
     return table
 
 

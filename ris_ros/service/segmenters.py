@@ -25,7 +25,7 @@ def profile_segmenter(parameters: NodeParameters, settings: Mapping[str, Any] | 
     return Segmenter.from_profile(
         parameters.profile, method=parameters.method, device=parameters.device,
         precision=parameters.precision, model_dir=parameters.model_dir or None,
-        settings=settings, scene_cache=KEPT_SCENES)
+        settings=settings, pipeline=parameters.language.pipeline, scene_cache=KEPT_SCENES)
 
 
 def method_defaults(method: str, profile: str) -> tuple[type, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class LabSpec:
     rows: tuple[Row, ...]
     precision: str = 'fp32'
     model_dir: str | None = None
+    pipeline: str = 'auto'
 
     def build(self) -> Lab:
         """Load the networks."""
@@ -90,11 +92,11 @@ class Lab:
     """The methods of all rows over shared networks; `left_out` says which rows cannot be."""
 
     def __init__(self, spec: LabSpec) -> None:
-        from ris_ros.language import analyse
+        from ris_ros.language import analyse_expression
         from ris_ros.segmenter import networks_of
-        self._analyse = analyse
+        self._analyse = partial(analyse_expression, pipeline=spec.pipeline)
         self._networks = networks_of(spec.profile, spec.device, spec.precision,
-                                     spec.model_dir)
+                                     spec.model_dir, pipeline=spec.pipeline)
         self._profile = self._networks.profile
         self._methods: dict[str, Method] = {}
         self._failed: dict[str, RisError] = {}

@@ -23,6 +23,7 @@ from ris_ros.evaluation.records import Record
 from ris_ros.evaluation.runner import check_workers
 from ris_ros.evaluation.summary import summarise
 from ris_ros.files import write_text
+from ris_ros.language.pipelines import pipeline_said
 from ris_ros.lazy import require
 from ris_ros.studies.ablation_rows import GROUPS, Plan, Row, plan_of
 from ris_ros.studies.ablation_run import Lab, LabSpec, SceneResult, measure
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace) -> None:
             bar.update()
     seconds = time.perf_counter() - start
     results.sort(key=lambda r: int(r.key))
-    facts = {**networks, 'dataset': 'tabletop', 'split': args.split,
+    facts = {**networks, 'pipeline': pipeline_said(networks['pipeline']),
+             'dataset': 'tabletop', 'split': args.split,
              'seeds': [seeds.start, seeds.stop - 1], 'version': __version__,
              'machine': machine(), 'seconds': round(seconds, 1), 'workers': args.workers}
     for group, plan in plans.items():

@@ -61,14 +61,16 @@ class TAS(ProposalMethod):
     """The method, over a scorer (an image-text model), a mask proposer and a captioner.
 
     captioner: may be None where the settings want neither captions nor negatives; else
-    BadInputError is raised.
+    BadInputError is raised.  pipeline: of language, parses the caption of the whole image.
     """
 
     name = 'tas'
     settings_class = TASSettings
 
     def __init__(self, scorer: Scorer, proposer: Proposer | None,
-                 settings: TASSettings | None = None, captioner: Captioner | None = None) -> None:
+                 settings: TASSettings | None = None, captioner: Captioner | None = None,
+                 pipeline: str = 'auto') -> None:
+        self.pipeline = pipeline
         self.scorer, self.proposer, self.captioner = scorer, proposer, captioner
         self.settings = settings or TASSettings()
         self.check_settings()
@@ -81,7 +83,7 @@ class TAS(ProposalMethod):
                                         settings.max_new_tokens)
                      if _wants_captioner(settings) else None)
         return cls(networks.scorer(settings.scorer), proposer_of(networks, settings), settings,
-                   captioner)
+                   captioner, networks.pipeline)
 
     def check_settings(self) -> None:
         """Raise BadInputError for an even kernel, or scores that want a captioner in vain."""
@@ -211,7 +213,8 @@ class TAS(ProposalMethod):
         from ris_ros.language.wordnet import open_wordnet
         open_wordnet()  # reads its index now, not with the first sentence
         overall = captioner.caption(self._whole_image(image, captioner))[0]
-        return Description(tuple(captions), negative_phrases(load_pipeline()(overall)), overall)
+        return Description(tuple(captions),
+                           negative_phrases(load_pipeline(self.pipeline)(overall)), overall)
 
     def _whole_image(self, image: np.ndarray, captioner: Captioner) -> Tensor:
         """Return the image as the captioner's one picture, its sides stretched to the square."""

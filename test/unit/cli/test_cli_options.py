@@ -63,8 +63,10 @@ def test_options_become_arguments_of_the_segmenter(tmp_path, monkeypatch):
     monkeypatch.delenv('RIS_MODEL_DIR', raising=False)
     found = method_options(parsed('--set', 'beta=1.5', '--set', 'blur=off', '--rules', 'released',
                                   '--device', 'cpu', '--precision', 'bf16',
-                                  '--model-dir', str(tmp_path / '.')))
-    assert found == {'method': 'hybridgl', 'profile': 'tabletop', 'device': 'cpu',
+                                  '--model-dir', str(tmp_path / '.'), '--pipeline',
+                                  'shipped'))
+    assert found == {'method': 'hybridgl', 'pipeline': 'shipped', 'profile': 'tabletop',
+                     'device': 'cpu',
                      'precision': 'bf16', 'model_dir': str(tmp_path.resolve()),
                      'settings': {'rules': 'released', 'beta': 1.5, 'blur': False}}
     assert method_options(parsed())['settings'] == {}
@@ -78,7 +80,8 @@ def test_the_folder_that_the_environment_names_is_told(tmp_path, monkeypatch):
     assert network_options(parsed('--device', 'cpu'))['model_dir'] == str(tmp_path.resolve())
 
 
-BAD = [('--profile', 'magic'), ('--device', 'tpu'), ('--precision', 'int4'),
+BAD = [('--profile', 'magic'), ('--pipeline', 'en_core_web_nothing'), ('--device', 'tpu'),
+       ('--precision', 'int4'),
        ('--precision', 'fp16', '--device', 'cpu'), ('--model-dir', '/nowhere'),
        ('--set', 'nothing=1'), ('--rules', 'released', '--method', 'clip_only')]
 

@@ -75,14 +75,15 @@ def asked(monkeypatch, tmp_path: Path) -> list[SegmenterSpec]:
 def test_eval_says_which_networks_it_used(kitchen: Path, asked, tmp_path: Path, capsys) -> None:
     root = refer_folder(tmp_path / 'data')
     arguments = ['eval', 'refcoco', '--root', str(root), '--split', 'test', '--quiet', '--json',
-                 'a.json', '--profile', str(kitchen), '--method', 'tas']
+                 'a.json', '--profile', str(kitchen), '--method', 'tas', '--pipeline', 'shipped']
     more = ['--device', 'cpu', '--precision', 'fp32,sam=bf16', '--model-dir', str(tmp_path)]
     assert main([*arguments, *more]) == 0
     assert asked[0] == SegmenterSpec(str(kitchen), 'tas', 'cpu', {}, 'fp32,sam=bf16',
-                                     str(tmp_path))
+                                     str(tmp_path), 'shipped', 'expression')
     document = json.loads(Path('a.json').read_text())
     assert (document['profile'], document['precision'], document['device'],
             document['model_dir']) == ('kitchen', 'fp32,sam=bf16', 'cpu', str(tmp_path))
+    assert document['pipeline'].startswith('shipped ') and document['reader'] == 'expression'
     digest = document['profile_digest']
     kitchen.write_text(kitchen.read_text().replace('ours', 'mine'))
     assert main([*arguments, *more, '--reuse']) == 0, 'the same networks and settings'
@@ -100,11 +101,13 @@ def test_bench_says_which_networks_it_used(kitchen: Path, asked, tmp_path: Path,
     monkeypatch.setattr(bench, 'run_bench', lambda spec, images, repeats: {'ran': True})
     monkeypatch.setattr(bench, 'tabletop_images', lambda scenes: [])
     assert main(['bench', 'tas', '--profile', 'kitchen', '--device', 'cpu,sam=cpu',
-                 '--precision', 'bf16', '--model-dir', str(tmp_path), '--json']) == 0
+                 '--precision', 'bf16', '--model-dir', str(tmp_path), '--json',
+                 '--pipeline', 'shipped']) == 0
     assert asked == [SegmenterSpec('kitchen', 'tas', 'cpu,sam=cpu', {}, 'bf16',
-                                   str(tmp_path))]
+                                   str(tmp_path), 'shipped')]
     document = json.loads(capsys.readouterr().out)
     assert document['precision'] == 'bf16' and document['profile'] == 'kitchen'
+    assert document['pipeline'].startswith('shipped ')
 
 
 @pytest.mark.parametrize('arguments, said', [

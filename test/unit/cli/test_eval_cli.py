@@ -277,8 +277,11 @@ def test_bench_of_the_language_part(monkeypatch, capsys) -> None:
     import sys
     import types
     module = types.ModuleType('ris_ros.evaluation.bench_language')
-    module.run_language_bench = lambda repeats: {'repeats': repeats}
+    module.run_language_bench = lambda repeats, pipeline: {
+        'repeats': repeats, 'asked': pipeline}
     monkeypatch.setitem(sys.modules, 'ris_ros.evaluation.bench_language', module)
     monkeypatch.setattr('ris_ros.evaluation.bench_language', module, raising=False)
-    assert main(['bench', 'language', '--repeats', '7', '--json']) == 0
-    assert json.loads(capsys.readouterr().out) == {'subject': 'language', 'repeats': 7}
+    assert main(['bench', 'language', '--repeats', '7', '--json', '--pipeline', 'shipped']) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said.pop('pipeline').startswith('shipped ')
+    assert said == {'subject': 'language', 'repeats': 7, 'asked': 'shipped'}

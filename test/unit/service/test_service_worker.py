@@ -15,7 +15,7 @@ from ris_ros.methods.base import Method
 from ris_ros.methods.options import OutcomeSettings
 from ris_ros.segmenter import Segmenter
 from ris_ros.service.frames import FrameSet, Stamped
-from ris_ros.service.parameters import NodeParameters
+from ris_ros.service.parameters import LanguageParameters, NodeParameters
 from ris_ros.service.segmenters import KEPT_SCENES, method_defaults, profile_segmenter
 from ris_ros.service.sight import Sight
 from ris_ros.service.worker import Job, Worker, failure_of, warm_up_image
@@ -215,11 +215,12 @@ def test_the_node_keeps_one_scene(monkeypatch):
         asked.update(options, profile=profile)
         return 'segmenter'
     monkeypatch.setattr(Segmenter, 'from_profile', from_profile)
-    p = NodeParameters(method='tas', precision='bf16', model_dir='/weights', device='cpu')
+    p = NodeParameters(method='tas', precision='bf16', model_dir='/weights', device='cpu',
+                       language=LanguageParameters('shipped'))
     assert profile_segmenter(p, {'alpha': 0.5}) == 'segmenter'
     assert asked == {'profile': 'tabletop', 'method': 'tas', 'device': 'cpu',
                      'precision': 'bf16', 'model_dir': '/weights', 'settings': {'alpha': 0.5},
-                     'scene_cache': 1}
+                     'scene_cache': 1, 'pipeline': 'shipped'}
 
 
 def test_settings_of_a_method_under_a_profile():
