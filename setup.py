@@ -3,9 +3,10 @@ from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.develop import develop
 
 NAME = 'ris_ros'
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent  # colcon's --symlink-install runs a link to this file
 VERSION = next(line.split("'")[1] for line in (HERE / NAME / '__init__.py').read_text().split('\n')
                if line.startswith('__version__'))
 
@@ -48,7 +49,30 @@ def executables():
     return sorted(glob('scripts/nodes/*'))
 
 
+class Develop(develop):
+    """What colcon's --symlink-install runs."""
+
+    def write_script(self, script_name, contents, *mode):
+        """Write a script for the interpreter in front, as the one of a virtual environment.
+
+        By default it is that of colcon, which is the system's and has no networks' libraries.
+        """
+        line, rest = contents.split('\n', 1)
+        if line.startswith('#!'):
+            contents = f'#!/usr/bin/env python3\n{rest}'
+        super().write_script(script_name, contents, *mode)
+
+
+def data_of_the_package():
+    """Return the files beside the code; one by one, for older setuptools know no `**`."""
+    package = HERE / NAME
+    found = [package / 'py.typed', *(package / 'data').rglob('*'),
+             *package.glob('methods/*/README.md')]
+    return sorted(path.relative_to(package).as_posix() for path in found if path.is_file())
+
+
 setup(
+    cmdclass={'develop': Develop},
     name=NAME,
     version=VERSION,
     description='Referring image segmentation for ROS 2: from a sentence to a 3D target',
@@ -58,8 +82,9 @@ setup(
     maintainer='The ris_ros maintainers',
     maintainer_email='maintainer@ris-ros.invalid',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'data/**/*', 'methods/*/README.md']},
-    include_package_data=True,
+    package_data={NAME: data_of_the_package()},
+    # Not by the manifest: setuptools then warns of every folder of data that is no package.
+    include_package_data=False,
     python_requires='>=3.10,<3.13',
     install_requires=['numpy>=1.23'],
     extras_require=EXTRAS,

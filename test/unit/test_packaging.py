@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import configparser
 import os
+import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,9 +16,13 @@ from test_import_direction import imported
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*command, **more):
+# A sourced workspace puts another copy of the package in front.
+CLEAN = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+
+
+def run(*command, env=CLEAN, **more):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
-                          timeout=120, **more)
+                          timeout=120, env=env, **more)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -38,6 +43,58 @@ def installed(tmp_path_factory):
     run(sys.executable, '-m', 'venv', '--without-pip', prefix)
     run(*pip, '--python', prefix / 'bin' / 'python', 'install', '--no-deps', wheel)
     return prefix
+
+
+@pytest.fixture
+def setup_arguments(monkeypatch):
+    """Return what setup.py tells setuptools, run through a link from elsewhere."""
+    setuptools = pytest.importorskip('setuptools', reason='needed to read setup.py')
+    told = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **arguments: told.update(arguments))
+
+    def read(path):
+        monkeypatch.chdir(path.parent)
+        runpy.run_path(str(path))
+        return told
+    return read
+
+
+def test_setup_through_a_link(setup_arguments, tmp_path):
+    """As `colcon build --symlink-install` runs it, in a folder without the README."""
+    (tmp_path / 'setup.py').symlink_to(ROOT / 'setup.py')
+    told = setup_arguments(tmp_path / 'setup.py')
+    assert told['version'] == '0.1.0' and told['long_description'].startswith('# ris_ros')
+    assert 'data/profiles/tabletop.json' in told['package_data']['ris_ros']
+
+
+def test_scripts_of_a_linked_installation_take_the_interpreter_in_front(setup_arguments):
+    """Not colcon's own, the system's, which has no networks' libraries."""
+    develop = setup_arguments(ROOT / 'setup.py')['cmdclass']['develop']
+    written = []
+
+    class Base:
+        def write_script(self, name, contents, *mode):
+            written.append((name, contents))
+
+    class Linked(Base):
+        write_script = develop.write_script
+    # The zero-argument super() of the original finds its base by the class it was written in.
+    Linked.write_script.__closure__[0].cell_contents = Linked
+    Linked().write_script('ris_node', '#!/usr/bin/python3\nimport sys\n', 't')
+    Linked().write_script('data', 'no script\n')
+    assert written == [('ris_node', '#!/usr/bin/env python3\nimport sys\n'),
+                       ('data', 'no script\n')]
+
+
+def test_building_warns_of_nothing(tmp_path):
+    pytest.importorskip('setuptools', reason='needed to build the package')
+    done = subprocess.run(
+        [sys.executable, ROOT / 'setup.py', '--quiet', 'build_py', '--build-lib',
+         tmp_path / 'lib'], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if 'byte-compiling' not in line]
+    assert not [line for line in said if line.strip()], done.stderr
+    assert (tmp_path / 'lib' / 'ris_ros' / 'data').is_dir()
 
 
 def test_layout_of_an_installation(installed):
@@ -76,8 +133,10 @@ def test_entry_points_name_what_exists(installed):
 
 
 def test_installed_command_runs(installed):
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(
-        entry for entry in sys.path if 'site-packages' in entry)}
+    # The libraries of this environment alone.
+    environment = {**CLEAN, 'PYTHONPATH': os.pathsep.join(
+        entry for entry in sys.path if 'site-packages' in entry
+        and entry not in os.environ.get('PYTHONPATH', '').split(os.pathsep))}
     assert 'ris_ros' in run(installed / 'bin' / 'ris', '--version', env=environment,
                             cwd=installed)
 
