@@ -1,9 +1,10 @@
 """Start the simulated tabletop camera and ris_node on it.
 
-Then show a scene and say something:
-  ros2 topic pub --once /tabletop_camera/scene std_msgs/msg/String "{data: '100000'}"
-  ros2 topic pub --once /ris_node/command std_msgs/msg/String "{data: 'the red mug'}"
+Then listen, and in another terminal say something about the scene that is shown:
+  ros2 topic echo /ris_node/result
+  ros2 topic pub --once /ris_node/command std_msgs/msg/String "{data: 'the blue bowl'}"
 """
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -14,16 +15,19 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
+from ris_ros.nodes.launching import dds_environment
 
 SHARE = Path(get_package_share_directory('ris_ros'))
 
 # name, default, description
 ARGUMENTS = (
     ('namespace', '', 'namespace of both nodes'),
+    ('scene', '100001', 'seed of the scene to show; /tabletop_camera/scene takes another later'),
     ('rate_hz', '15.0', 'images per second of the simulated camera'),
-    ('method', 'hybridgl', 'segmentation method'),
-    ('profile', 'tabletop', 'weights behind the method'),
-    ('device', 'auto', 'auto, cpu or cuda:N'),
+    ('params_file', str(SHARE / 'config' / 'ris.yaml'), 'YAML file with parameters of ris_node'),
+    ('method', '', 'segmentation method (empty: as params_file says)'),
+    ('profile', '', 'weights behind the method (empty: as params_file says)'),
+    ('device', '', 'auto, cpu or cuda:N (empty: as params_file says)'),
 )
 
 
@@ -36,8 +40,12 @@ def generate_launch_description():
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'ris.launch.py')),
             launch_arguments={name: value[name] for name in
-                              ('namespace', 'method', 'profile', 'device')}.items()),
+                              ('namespace', 'params_file', 'method', 'profile',
+                               'device')}.items()),
         Node(package='ris_ros', executable='tabletop_camera', name='tabletop_camera',
              namespace=value['namespace'], output='screen',
-             parameters=[{'rate_hz': ParameterValue(value['rate_hz'], value_type=float)}]),
+             parameters=[{'rate_hz': ParameterValue(value['rate_hz'], value_type=float),
+                          'scene': ParameterValue(value['scene'], value_type=int)}],
+             additional_env=dds_environment(
+                 '', SHARE / 'config' / 'fastdds_local.xml', os.environ)),
     ])

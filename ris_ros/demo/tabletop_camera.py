@@ -1,8 +1,9 @@
 """A simulated RGB-D camera over a simulated tabletop, behaving like a driver.
 
-Publishes `image` (rgb8), `depth/image` (16UC1, registered) and `camera_info`, best effort,
-all three with one stamp.  `~/scene` (std_msgs/String) takes the seed of the scene to show,
-or `pause`; until the first one nothing is published.  `~/state` (latched String, JSON) tells
+Publishes `image` (rgb8), `depth/image` (16UC1, registered) and `camera_info`, reliable, which
+every reader can take (RViz by default only this), all three with one stamp.  The parameter
+`scene` or `~/scene` (std_msgs/String) takes the seed of the scene to show, the topic also
+`pause`; until the first scene nothing is published.  `~/state` (latched String, JSON) tells
 the seed, the stamp from which it is seen, and how many images were sent.
 """
 from __future__ import annotations
@@ -12,25 +13,27 @@ import sys
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from ris_ros.nodes.messages import array_to_image, camera_to_info
-from ris_ros.nodes.spinning import spin_until_shutdown, start_ros
+from ris_ros.nodes.spinning import leave_at_once, spin_until_shutdown, start_ros
 from ris_ros.types import RisError
+
+IMAGE_QOS = QoSProfile(depth=5)
 
 
 class TabletopCamera(Node):
-    """Node `tabletop_camera`; parameters `rate_hz` and `frame_id`."""
+    """Node `tabletop_camera`; parameters `rate_hz`, `frame_id` and `scene` (-1: none yet)."""
 
     def __init__(self) -> None:
         super().__init__('tabletop_camera')
         rate = self.declare_parameter('rate_hz', 15.0).value
         self._frame_id = self.declare_parameter('frame_id', 'camera_color_optical_frame').value
-        self._image = self.create_publisher(Image, 'image', qos_profile_sensor_data)
-        self._depth = self.create_publisher(Image, 'depth/image', qos_profile_sensor_data)
-        self._info = self.create_publisher(CameraInfo, 'camera_info', qos_profile_sensor_data)
+        self._image = self.create_publisher(Image, 'image', IMAGE_QOS)
+        self._depth = self.create_publisher(Image, 'depth/image', IMAGE_QOS)
+        self._info = self.create_publisher(CameraInfo, 'camera_info', IMAGE_QOS)
         self._state = self.create_publisher(
             String, '~/state', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
         self.create_subscription(String, '~/scene', self._on_scene, QoSProfile(depth=10))
@@ -40,19 +43,25 @@ class TabletopCamera(Node):
         self._sent = 0
         self.create_timer(1.0 / max(float(rate or 15.0), 0.1), self._on_timer)
         self.create_timer(0.5, self._publish_state)
+        scene = self.declare_parameter('scene', -1).value
+        if scene is not None and scene >= 0:
+            self._show(str(scene))
 
     def _on_scene(self, message: String) -> None:
         if message.data.strip() == 'pause':
             self._frame = None
             self._publish_state()
             return
+        self._show(message.data)
+
+    def _show(self, text: str) -> None:
         try:
-            seed = int(message.data)
+            seed = int(text)
             if seed < 0:
-                raise ValueError(message.data)
+                raise ValueError(text)
             frame = render_scene(seed)
         except (ValueError, RisError) as error:
-            self.get_logger().error(f'no scene {message.data[:40]!r}: {error}')
+            self.get_logger().error(f'no scene {text[:40]!r}: {error}')
             return
         self._frame, self._seed, self._first_stamp_ns = frame, seed, None
 
@@ -90,6 +99,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the camera until it is told to stop."""
     stop = start_ros(args)
     spin_until_shutdown(TabletopCamera(), stop)
+    leave_at_once(0)
     return 0
 
 

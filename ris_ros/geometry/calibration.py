@@ -82,6 +82,11 @@ def judge_calibration(calibration: Calibration, raw: bool | None = None) -> Judg
     raw: True where the topic says that the image is not rectified, False where it says that it
     is, None where it says nothing.  Matrices without focal lengths, which a driver sends that
     was never calibrated, are not judged: `check_camera` refuses them.
+
+    >>> judge_calibration(Calibration.of(Camera(600, 600, 319.5, 239.5, 640, 480)))
+    Judgement(fault=None, doubts=())
+    >>> print(judge_calibration(Calibration.of(Camera(1, 1, 319.5, 239.5, 640, 480))).fault)
+    focal lengths of 1 and 1 pixels mean a field of view of 180 by 180 degrees, which is not ...
     """
     matrix = calibration.matrix
     if not (matrix[0, 0] > 0 and matrix[1, 1] > 0 and np.isfinite(matrix).all()):
@@ -189,6 +194,12 @@ def edge_displacement(calibration: Calibration) -> float | None:
     """Return how far the distortion moves the middles of the image's edges, in pixels at most.
 
     None for a model that is not known, or without K.
+
+    >>> straight = Calibration.of(Camera(600, 600, 319.5, 239.5, 640, 480))
+    >>> from dataclasses import replace
+    >>> bent = replace(straight, model='plumb_bob', distortion=(-0.1, 0.0, 0.0, 0.0))
+    >>> edge_displacement(straight), round(edge_displacement(bent), 1)
+    (None, 9.1)
     """
     k, d = calibration.k, calibration.distortion
     if calibration.model not in MODELS or len(d) < MODELS[calibration.model] or k[0] <= 0:

@@ -33,7 +33,7 @@ from ris_ros.service.frames import Stamped, StreamName
 # Sensor data: best effort fits every publisher.  Only the newest count, but colour and depth
 # that belong together may come some images apart.
 IMAGE_QOS = QoSProfile(depth=3, reliability=ReliabilityPolicy.BEST_EFFORT)
-# A CameraInfo that was sent once, before the node was there, is kept for such readers alone.
+# A CameraInfo that was sent once, before the node was there, comes to such readers alone.
 LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STREAMS: Mapping[StreamName, tuple[str, Any]] = {
     'image': ('image', Image), 'depth': ('depth/image', Image),
@@ -75,6 +75,7 @@ class CameraIntake:
         self._new_group()
         self._subscriptions: list[tuple[StreamName, bool, Any]] = []
         self._with_depth: bool | None = None  # None while closed
+        self._seen: set[StreamName] = set()
         self._last_number: dict[StreamName, int] = {}
         self._lost: Counter[StreamName] = Counter()
         self._lost_before: Counter[StreamName] = Counter()
@@ -89,8 +90,6 @@ class CameraIntake:
         for stream in STREAMS:
             if with_depth or stream == 'image':
                 self._subscribe(stream, IMAGE_QOS)
-        if with_depth:
-            self._subscribe('info', LATCHED_QOS, lasting=True)
 
     def _new_group(self) -> None:
         # An old one would remember every subscription it ever held.
@@ -107,6 +106,7 @@ class CameraIntake:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
         self._last_number.clear()
+        self._seen.clear()
         self._with_depth, self._group.wanted = None, False
 
     def listen(self, eagerly: bool) -> None:
@@ -115,6 +115,7 @@ class CameraIntake:
 
     def collect(self) -> Iterable[tuple[StreamName, Stamped]]:
         """Yield what lies in the middleware, stream by stream, oldest first."""
+        self._look_for_lasting()
         for stream, lasting, subscription in self._subscriptions:
             for message, about in taken(subscription):
                 yield stream, self._stamped(stream, lasting, message, about)
@@ -135,17 +136,26 @@ class CameraIntake:
             'callback_group': self._group,
             'qos_overriding_options': QoSOverridingOptions.with_default_policies(
                 entity_id='latched' if lasting else None)}
-        # Not every camera sends its CameraInfo in the lasting way, which is nothing to warn of.
-        events: dict[str, Any] = {'incompatible_qos': _ignore} if lasting else {}
         try:
             subscription = self._node.create_subscription(
                 kind, topic, callback, qos, event_callbacks=SubscriptionEventCallbacks(
-                    message_lost=partial(self._on_lost, stream), **events), **more)
+                    message_lost=partial(self._on_lost, stream)), **more)
         except UnsupportedEventTypeError:  # not every middleware counts what it loses
-            subscription = self._node.create_subscription(
-                kind, topic, callback, qos,
-                event_callbacks=SubscriptionEventCallbacks(**events), **more)
+            subscription = self._node.create_subscription(kind, topic, callback, qos, **more)
         self._subscriptions.append((stream, lasting, subscription))
+
+    def _look_for_lasting(self) -> None:
+        """Subscribe to a CameraInfo that was sent once for all time, if somebody keeps one.
+
+        Only then, for a camera that sends it with every image would warn of such a reader.
+        """
+        if not self._with_depth or 'info' in self._seen or any(
+                lasting for _, lasting, _ in self._subscriptions):
+            return
+        topic = self._node.resolve_topic_name(STREAMS['info'][0])
+        if any(publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+               for publisher in self._node.get_publishers_info_by_topic(topic)):
+            self._subscribe('info', LATCHED_QOS, lasting=True)
 
     def _on_message(self, stream: StreamName, lasting: bool, message: Any,
                     about: Mapping[str, Any]) -> None:
@@ -159,6 +169,7 @@ class CameraIntake:
 
     def _stamped(self, stream: StreamName, lasting: bool, message: Any,
                  about: Mapping[str, Any]) -> Stamped:
+        self._seen.add(stream)
         if lasting:
             return stamped(message, lasting=True)
         now = time.time_ns()
@@ -183,10 +194,6 @@ class CameraIntake:
         lost = min(self._lost[stream] - self._lost_before[stream], missing)
         self._lost_before[stream] += lost
         return missing - lost
-
-
-def _ignore(_event: Any) -> None:
-    pass
 
 
 def taken(subscription: Any) -> Iterable[tuple[Any, Mapping[str, Any]]]:

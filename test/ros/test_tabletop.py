@@ -2,16 +2,20 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ros_support as ros
+from std_msgs.msg import String
 
-from ris_ros.nodes.messages import array_to_image, camera_to_info, image_to_array
+from ris_ros.nodes.messages import array_to_image, camera_to_info, image_to_array, status_values
 
-WEIGHTS = Path(__file__).resolve().parents[2] / 'ris_ros' / 'data' / 'weights'
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / 'ris_ros' / 'data' / 'weights'
 MISSING = [name for name in ('torch', 'open_clip', 'segment_anything', 'spacy', 'mujoco')
            if importlib.util.find_spec(name) is None]
 
@@ -68,4 +72,43 @@ def test_real_networks_over_real_topics(tmp_path):
     finally:
         if client:
             client.close()
+        start = time.monotonic()
         assert process.stop() == 0, process.output()
+    # With torch loaded the interpreter's own end takes seconds; `ros2 launch` kills after five.
+    assert time.monotonic() - start < 5.0
+
+
+def test_the_example_of_the_demo_launch_file(tmp_path):
+    """The scene that it shows by default, and the line that it gives to copy."""
+    import yaml
+    text = (ROOT / 'launch' / 'demo.launch.py').read_text()
+    scene = re.search(r"'scene', '(\d+)'", text)[1]
+    said = yaml.safe_load(re.search(
+        r'topic pub --once /ris_node/command std_msgs/msg/String "(.*)"', text)[1])['data']
+    readme = (ROOT / 'README.md').read_text()
+    assert f"\"{{data: '{said}'}}\"" in readme
+    environment = ros.environment(tmp_path)
+    camera = ros.Process([sys.executable, '-m', 'ris_ros.demo.tabletop_camera', '--ros-args',
+                          '-p', f'scene:={scene}'], environment, tmp_path / 'camera.log')
+    node = ros.Process([sys.executable, '-m', 'ris_ros.nodes.ris_node'], environment,
+                       tmp_path / 'node.log')
+    client = ros.Client()
+    try:
+        assert client.wait(lambda: client.state() == 'IDLE', 300.0), node.output()
+        assert client.wait(client.command.get_subscription_count)
+        client.spin(0.5)
+        client.command.publish(String(data=said))
+        assert client.wait(lambda: client.received['result'], 60.0)
+        result = client.received['result'][0]
+        assert status_values(result.status[0])['outcome'] == 'SUCCEEDED', result.status[0]
+        assert client.wait(lambda: client.received['mask'] and client.received['target_point'])
+        from ris_ros.simulation import TabletopWorld
+        with TabletopWorld(int(scene)) as world:
+            (meant,) = {e.targets for e in world.expressions if e.text == said}
+            mask = image_to_array(client.received['mask'][-1]) > 0
+            truth = world.frame.instances == meant[0]
+            assert (mask & truth).sum() / (mask | truth).sum() > 0.8
+    finally:
+        client.close()
+        codes = node.stop(), camera.stop()
+    assert codes == (0, 0)
