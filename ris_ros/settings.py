@@ -229,4 +229,7 @@ def _yaml_scalar(value: Scalar) -> str:
         return 'true' if value else 'false'
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    return repr(value)
+    text = repr(value)
+    # YAML reads 1e-09 as text, for its numbers have a point.
+    return text.replace('e', '.0e') if isinstance(value, float) and 'e' in text \
+        and '.' not in text else text

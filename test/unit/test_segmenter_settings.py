@@ -66,3 +66,18 @@ def test_yaml_round_trip_and_errors(tmp_path):
             settings.load_yaml(Some, path)
     with pytest.raises(BadInputError, match='cannot read'):
         settings.load_yaml(Some, tmp_path / 'absent.yaml')
+
+
+@pytest.mark.parametrize('number', [1e-09, 2e16, 1e-5, 0.25, 3.0])
+def test_numbers_of_any_size_are_read_back_as_numbers(number, tmp_path):
+    """YAML takes 1e-09 for text."""
+    pytest.importorskip('yaml')
+
+    @dataclass(frozen=True)
+    class Small:
+        limit: float = settings.option(number, 'a number')
+
+    Small.__annotations__['limit'] = float
+    path = tmp_path / 'small.yaml'
+    path.write_text(settings.to_yaml(Small, 'Small'))
+    assert settings.load_yaml(Small, path) == Small()
