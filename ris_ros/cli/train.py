@@ -9,6 +9,8 @@ TARGETS = {
     'tabletop': ('ris_ros.training.tabletop.command', 'the networks of the tabletop profile'),
     'prompt_ris': ('ris_ros.training.prompt_ris.command',
                    'Prompt-RIS: CLIP and SAM joined by prompts, from masks and sentences'),
+    'pcnet': ('ris_ros.training.pcnet.command',
+              'PCNet: response maps from pictures with sentences, no masks'),
     'language': ('ris_ros.training.language.command',
                  'the spaCy pipeline that ships with the package'),
 }

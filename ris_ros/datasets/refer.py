@@ -122,7 +122,7 @@ def read_refer(root: Path | str, dataset: str, split: str,
                             f'{", ".join(splits)}')
     wanted = {i for _, ref in chosen for i in _meant(ref)}
     builder = _Builder(dataset, options, problems, path.with_name('instances.json'), wanted)
-    groups = builder.groups(chosen, _image_folder(root, path.parent))
+    groups = builder.groups(chosen, image_folder(root, path.parent))
     result = Dataset(dataset, split, groups, problems)
     samples = list(result.samples())
     result.facts = {
@@ -181,7 +181,8 @@ def _meant(ref: Mapping[str, Any]) -> tuple[Any, ...]:
     return (ref['ann_id'],) if ref.get('ann_id') is not None else tuple(ref.get('ann_ids') or ())
 
 
-def _image_folder(root: Path, folder: Path) -> Path:
+def image_folder(root: Path, folder: Path) -> Path:
+    """Return the folder of the pictures; raises BadInputError where it is missing."""
     for base in (root, folder.parent, folder.parent.parent):
         for name in IMAGE_FOLDERS:
             if (base / name).is_dir():

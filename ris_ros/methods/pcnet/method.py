@@ -118,7 +118,7 @@ class PCNetMethod(Method):
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Answer one sentence.  Raises BadInputError where it names no object."""
-        return self._ground(scene, [self.read(analysis)])[0]
+        return self.answer(scene, [self.read(analysis)])[0]
 
     def ground_many(self, scene: Scene, analyses: Sequence[Analysis]) -> list[Grounding | None]:
         """Answer several sentences side by side, None for each that names no object."""
@@ -131,7 +131,7 @@ class PCNetMethod(Method):
                 continue
         if asked:
             places, sentences = zip(*asked, strict=True)
-            for place, grounding in zip(places, self._ground(scene, sentences), strict=True):
+            for place, grounding in zip(places, self.answer(scene, sentences), strict=True):
                 out[place] = grounding
         return out
 
@@ -146,7 +146,8 @@ class PCNetMethod(Method):
             return Asked(text, self._model_cues(text, analysis.doc))
         return Asked(text, rule_cues(analysis.doc))
 
-    def _ground(self, scene: Scene, asked: Sequence[Asked]) -> list[Grounding]:
+    def answer(self, scene: Scene, asked: Sequence[Asked]) -> list[Grounding]:
+        """Answer sentences whose cues are known; no answer depends on another."""
         from ris_ros.methods.pcnet.model import heatmaps
         start, settings, model = seconds_now(self.device), self.settings, self.model
         maps = model.respond(scene.cache['seen'], asked, settings.context)
@@ -154,12 +155,12 @@ class PCNetMethod(Method):
         heat = heatmaps(last, scene.view.size, model.network.config.image_size,
                         settings.normalise).cpu().numpy()
         spent = (seconds_now(self.device) - start) / len(asked)
-        answer = {'sam': self._sam, 'proposals': self._proposals, 'map': self._map}[
+        draw = {'sam': self._sam, 'proposals': self._proposals, 'map': self._map}[
             settings.mask_source()]
         found = []
         for row, sentence in enumerate(asked):
             start = seconds_now(self.device)
-            own, features, scores = answer(scene, heat[row], last[row], maps[0][row])
+            own, features, scores = draw(scene, heat[row], last[row], maps[0][row])
             timings = {'respond': spent, 'mask': seconds_now(self.device) - start}
             found.append(self._grounding(own, features, scores, heat[row], sentence, timings))
         return found

@@ -69,6 +69,22 @@ def region_weights(proposals: Tensor, grid: int) -> Tensor:
     return weights / area[..., None]
 
 
+def outside(own: Tensor, pooled: Tensor, proposals: Tensor, temperature: float = 0.5) -> Tensor:
+    """Return the loss of lighting what no proposal covers more than what one covers (ours).
+
+    Pooling over proposals says nothing of what lies between them, where the peak then may be.
+    own: (B, pixels, G) scores of a picture's own texts.  pooled: (B, G) their `region_logits`.
+    proposals: (B, R, s, s).  Softplus of the smooth maximum outside over the pooled logit; a
+    picture that is covered all over, or has no proposal, counts nothing.
+    """
+    grid = round(own.shape[1] ** 0.5)
+    covered = F.adaptive_max_pool2d(proposals.amax(dim=1, keepdim=True), grid).flatten(1) > 0
+    free = own.float().masked_fill(covered[..., None], -1e4)
+    top = temperature * torch.logsumexp(free / temperature, dim=1)
+    counts = ~covered.all(dim=1) & covered.any(dim=1)
+    return _mean_over(F.softplus(top - pooled).mean(dim=1), counts)
+
+
 @lru_cache(maxsize=16)
 def _enlarging(length: int, size: int, device: torch.device) -> Tensor:
     """Return the (size, length) matrix of linear enlargement, align_corners false."""

@@ -99,7 +99,7 @@ def ask(worker, text='the mug', **changes):
     done = threading.Event()
     worker._notify = done.set
     worker.submit(Job('token', text, sight(**changes)))
-    assert done.wait(20.0)
+    assert done.wait(60.0)
     (reply,) = worker.fetch()
     assert reply.token == 'token'
     return reply

@@ -95,7 +95,7 @@ def test_each_fault_has_its_outcome_and_the_next_command_is_right(worker, method
     start = time.monotonic()
     reply = ask(worker)
     assert reply.failure is not None and reply.failure[0] is outcome, reply
-    assert said in reply.failure[1] and time.monotonic() - start < 5.0
+    assert said in reply.failure[1] and time.monotonic() - start < 60.0
     views = len(method.views)
     assert ask(worker).measured.outcome is Outcome.SUCCEEDED
     assert len(method.views) == views + 1, 'what may be broken was kept'

@@ -161,6 +161,20 @@ def test_region_logits_are_the_best_mean_inside_of_a_proposal():
     torch.testing.assert_close(found[1], scores[1].amax(0))      # no proposal: its best pixel
 
 
+def test_what_no_proposal_covers_may_not_be_brighter():
+    proposals = torch.zeros(3, 1, 8, 8)
+    proposals[0, 0] = maps(LEFT)[0]
+    proposals[1, 0] = 1                                   # covered all over
+    own = torch.zeros(3, 16, 1)
+    own[:, 3] = 4.0                                       # a cell on the right
+    own.requires_grad_()
+    value = losses.outside(own, torch.full((3, 1), 1.0), proposals, temperature=1e-2)
+    assert float(value.detach()) == pytest.approx(float(F.softplus(torch.tensor(3.0))), abs=1e-2)
+    value.backward()
+    assert own.grad[0, 3] > 0.5 and not own.grad[1:].any()
+    assert not own.grad[0].view(4, 4)[:, :2].any()        # what the proposal covers is let be
+
+
 def test_contrast_excuses_pairs_that_are_no_negatives():
     logits = torch.tensor([[1.0, 9.0], [-2.0, 1.0]], requires_grad=True)
     same = torch.tensor([[False, True], [False, False]])
