@@ -105,12 +105,17 @@ class Commander(Node):
         self.wait(lambda: self._seconds() > first + fresh_s, 'passing of time')
 
     def pause_and_count(self) -> tuple[int, int]:
-        """Stop the camera; return how many images it sent and how many the node received."""
+        """Stop the camera; return how many images it sent and how many of them were not lost.
+
+        The node takes images when it needs one: those it left lying are not lost, those that
+        the middleware tells it are.
+        """
         self._scene.publish(String(data='pause'))
         self.wait(lambda: self.camera.get('paused'), 'pause of the camera', 10.0)
         sent = int(self.camera['images_sent'])
         self.settle(lambda: int(self.status.get('images_received', 0)) >= sent, 3.0)
-        return sent, int(self.status.get('images_received', 0))
+        lost = int(self.status.get('images_lost', 0))
+        return sent, sent - min(lost, sent)
 
     def ask(self, identity: str, text: str) -> tuple[DiagnosticArray, float, dict[str, Any]]:
         """Send a command; return its result, the time it came, and outputs of its stamp."""
