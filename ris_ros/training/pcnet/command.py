@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument('--first-seed', type=int, default=0)
     data.add_argument('--val-scenes', type=int, default=150,
                       help='pictures that validation and calibration look at')
+    data.add_argument('--val-first-seed', type=int,
+                      help='first of the rendered ones (default: 500 scenes into the split val)')
     data.add_argument('--per-object', type=int, default=10,
                       help='sentences told of each object of a rendered scene')
     data.add_argument('--scenes-dir', type=Path, metavar='DIR',

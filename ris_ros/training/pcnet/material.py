@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from ris_ros.training.pcnet.cues import cues_of, sentences_of, with_cues
-from ris_ros.training.pcnet.pairs import Pairs, Pictures, read_pairs, summary, write_pairs
+from ris_ros.training.pcnet.pairs import (
+    Pairs,
+    Pictures,
+    known_rows,
+    read_pairs,
+    summary,
+    write_pairs,
+)
 from ris_ros.training.pcnet.sources import (
     FilePictures,
     ShardPictures,
@@ -93,7 +100,8 @@ def name_of(args: argparse.Namespace) -> str:
     """Return what names the sentences of a command: the data and how much is said."""
     if is_rendered(args):
         return (f'tabletop, {args.scenes} scenes from {args.first_seed}, {args.per_object} '
-                f'sentences an object, seed {args.seed or 0}')
+                f'sentences an object, seed {args.seed or 0}; {args.val_scenes} asked about from '
+                f'{val_seed(args)}')
     return f'{args.dataset} {args.split_by or "default"} {args.split}'
 
 
@@ -122,12 +130,19 @@ def _tabletop_sentences(args: argparse.Namespace) -> tuple[Pairs, list[Question]
 
 def render(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Return the shards of training and validation scenes, rendered where they are missing."""
-    from ris_ros.simulation import SPLITS
     from ris_ros.training.tabletop.shards import render_shards
     base = args.scenes_dir or args.work
     return (render_shards(base / 'train', args.first_seed, args.scenes, args.render_workers),
-            render_shards(base / 'val', SPLITS['val'].start + VALIDATION_FROM, args.val_scenes,
+            render_shards(base / 'val', val_seed(args), args.val_scenes,
                           args.render_workers))
+
+
+def val_seed(args: argparse.Namespace) -> int:
+    """Return the first validation scene."""
+    from ris_ros.simulation import SPLITS
+    if args.val_first_seed is not None:
+        return int(args.val_first_seed)
+    return SPLITS['val'].start + VALIDATION_FROM
 
 
 def _shards(args: argparse.Namespace, part: str) -> list[Path]:
@@ -146,7 +161,7 @@ def training(args: argparse.Namespace) -> Training:
     pairs = read_pairs(files_of(args)[0])
     pictures: ShardPictures | FilePictures
     if is_rendered(args):
-        pictures = ShardPictures(_shards(args, 'train'))
+        pictures = ShardPictures(_shards(args, 'train'), known_rows(pairs.pictures)[-1] + 1)
     else:
         pictures = read_refer_pairs(args.root, args.dataset, args.split, args.split_by)[1]
     check_rows(pairs, pictures)

@@ -36,8 +36,11 @@ class ShardPictures:
     Keys are the scenes' seeds, by the shards' names.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        """Raises BadInputError for a shard without colours or of another name."""
+    def __init__(self, folders: Iterable[Path], most: int | None = None) -> None:
+        """most: pictures that are wanted, the first ones; None: all.
+
+        Raises BadInputError for a shard without colours or of another name.
+        """
         self.shards: list[Mapped] = []
         self.places: list[tuple[int, int]] = []
         keys: list[str] = []
@@ -49,7 +52,7 @@ class ShardPictures:
             self.places += [(len(self.shards), i) for i in range(len(colours))]
             keys += [str(int(first) + i) for i in range(len(colours))]
             self.shards.append(colours)
-        self.keys = tuple(keys)
+        self.places, self.keys = self.places[:most], tuple(keys[:most])
 
     def __len__(self) -> int:
         """Return the number of pictures."""

@@ -276,6 +276,23 @@ def test_drawn_pictures_and_those_on_the_device_train_alike(tmp_path):
 
 
 
+def test_it_learns_where_the_words_point(tmp_path):
+    """From pictures with sentences alone the peak comes to lie on what is meant."""
+    settings = made_up.settings(
+        steps=200, images=12, rate=2e-3, schedule='cosine', warmup=0.05, cls='regions', seed=1,
+        cls_form='both', cls_extra=True, iad='regions', outside_weight=1.0, contrary_weight=1.0,
+        pictures='device', log_steps=50)
+    network = made_up.network_settings(rows='alone', sees='each', start='cue', image_text=True,
+                                       positions=True)
+    task = made_up.task(settings, network, count=24)
+    with torch.no_grad():
+        before = task.validation.figures(task.network.eval())
+    outcome = fit(task, settings, tmp_path)
+    # A square is a quarter of a picture; who finds squares but reads no word gets one half.
+    assert outcome.figures['pointm'] >= 0.75 > 0.6 > before['pointm']
+    held = made_up.task(settings, network, count=40)
+    assert held.validation.figures(task.network.eval())['pointm'] >= 0.7
+
 
 def test_validation_by_hand():
     task = made_up.task()
