@@ -1,7 +1,8 @@
-"""CLIP through open_clip: building, loading and the access that the methods need.
+"""CLIP: building, loading and the access that the methods need.
 
 Configurations are data: `{"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}` with the field
 names of open_clip, plus `"vocabulary"` (a list of words) where the text tower is a small one.
+Towers that OpenAI published are those of `clip_network`, any other is open_clip's.
 Those that OpenAI published are files in ris_ros/data/architectures.
 """
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
-from ris_ros.lazy import require
+from ris_ros.lazy import require, require_part
 from ris_ros.models.device import autocast
 from ris_ros.models.tokenizer import WordTokenizer
 from ris_ros.types import BadInputError, WeightsError
@@ -29,8 +30,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def clip_tokenizer(context_length: int = CLIP_CONTEXT) -> Any:
     """Return open_clip's byte-pair tokenizer (49408 ids): texts -> (n, context_length) int64."""
-    require('open_clip', 'models')
-    tokenizer = require('open_clip.tokenizer', 'models')
+    tokenizer = require_part('open_clip.tokenizer', 'models')
     return tokenizer.SimpleTokenizer(context_length=context_length)
 
 
@@ -43,14 +43,15 @@ def tokenizer_for(config: Mapping[str, Any]) -> Any:
 
 
 def build_clip(config: Mapping[str, Any]) -> nn.Module:
-    """Return an untrained `open_clip.model.CLIP` of the given configuration, in train mode.
+    """Return an untrained CLIP of the given configuration, in train mode.
 
     config: `embed_dim`, `vision_cfg`, `text_cfg` (open_clip names), `quick_gelu` (default
     False; weights published by OpenAI need True) and optionally `vocabulary`, which sets
-    `text_cfg.vocab_size`.  Raises BadInputError for a field that open_clip does not know.
+    `text_cfg.vocab_size`.  A `ris_ros.models.clip_network.CLIP`, or where a field asks for
+    what that lacks an `open_clip.model.CLIP`, which has all of its parts.
+    Raises BadInputError for a field that neither knows and sizes that do not fit together.
     """
-    require('open_clip', 'models')
-    model = require('open_clip.model', 'models')
+    from ris_ros.models import clip_network as network
     unknown = set(config) - {'embed_dim', 'vision_cfg', 'text_cfg', 'quick_gelu', 'vocabulary',
                              'mean', 'std', 'init_logit_scale'}
     if unknown:
@@ -59,11 +60,19 @@ def build_clip(config: Mapping[str, Any]) -> nn.Module:
     if 'vocabulary' in config:
         text_cfg['vocab_size'] = tokenizer_for(config).vocab_size
     extra = {k: config[k] for k in ('init_logit_scale',) if k in config}
+    vision_cfg = dict(config['vision_cfg'])
+    if network.covers(vision_cfg, text_cfg):
+        build = network.CLIP
+    else:
+        require('open_clip', 'models')
+        build = require('open_clip.model', 'models').CLIP
     try:
-        return model.CLIP(config['embed_dim'], dict(config['vision_cfg']), text_cfg,
-                          quick_gelu=config.get('quick_gelu', False), **extra)
-    except (TypeError, AssertionError) as error:
-        raise BadInputError(f'the CLIP configuration does not fit open_clip: {error}') from error
+        return build(config['embed_dim'], vision_cfg, text_cfg,
+                     quick_gelu=config.get('quick_gelu', False), **extra)
+    except BadInputError:
+        raise
+    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
+        raise BadInputError(f'the CLIP configuration does not fit together: {error}') from error
 
 
 class ClipModel:

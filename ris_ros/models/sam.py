@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ris_ros.lazy import require
+from ris_ros.lazy import require, require_part
 from ris_ros.models.architectures import from_config
 from ris_ros.types import BadInputError
 
@@ -84,7 +84,7 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
     """
     if not isinstance(config, SamConfig):
         config = SamConfig.from_dict(config)
-    modeling = require('segment_anything.modeling', 'models')
+    modeling = require_part('segment_anything.modeling', 'models')
     torch = require('torch', 'models')
     if config.image_size % config.patch_size:
         raise BadInputError('image_size of a SAM must be a multiple of its patch_size')

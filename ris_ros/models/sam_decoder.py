@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ris_ros.lazy import require
+from ris_ros.lazy import is_a, require
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +31,7 @@ TOKEN_VALUES = 1 << 27
 
 def can_decode(sam: nn.Module) -> bool:
     """Return whether the network has the library's own mask decoder."""
-    modeling = require('segment_anything.modeling', 'models')
-    return type(sam.mask_decoder) is modeling.MaskDecoder
+    return is_a(sam.mask_decoder, 'segment_anything.modeling.mask_decoder', 'MaskDecoder')
 
 
 class PointDecoder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ris_ros.lazy import require
+from ris_ros.lazy import is_a, require, require_part
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,7 @@ else:
     torch = require('torch', 'models')
     functional = torch.nn.functional
 
+LIBRARY = 'segment_anything.modeling.image_encoder'
 # Scores held at once, in values: on a CPU 4 MiB, which its cache holds; 256 MiB on a GPU.
 CPU_SCORES = 1 << 20
 SCORES = 1 << 26
@@ -29,9 +30,9 @@ def encode(encoder: Any, pixels: Tensor) -> Tensor:
 
     An encoder that is none of the library's is called as it is.
     """
-    library = require('segment_anything.modeling.image_encoder', 'models')
-    if type(encoder) is not library.ImageEncoderViT:
+    if not is_a(encoder, LIBRARY, 'ImageEncoderViT'):
         return encoder(pixels)
+    library = require_part('segment_anything.modeling', 'models').image_encoder
     x = encoder.patch_embed(pixels)
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
@@ -67,7 +68,7 @@ def _placed(attn: Any, query: Tensor, key: Tensor, value: Tensor, grid: tuple[in
     query, key, value: (m, h w, d), m windows times heads.  Every score is shifted by two
     terms, one for the distance in rows and one for that in columns.
     """
-    library = require('segment_anything.modeling.image_encoder', 'models')
+    library = require_part('segment_anything.modeling', 'models').image_encoder
     height, width = grid
     length = height * width
     rows = query.unflatten(1, grid)

@@ -304,7 +304,7 @@ def test_extras_bring_what_the_code_asks_them_for():
     for path in (ROOT / 'ris_ros').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                    and node.func.id == 'require' and len(node.args) == 2
+                    and node.func.id in ('require', 'require_part') and len(node.args) == 2
                     and all(isinstance(arg, ast.Constant) for arg in node.args)):
                 module, extra = (arg.value for arg in node.args)
                 if extra not in lines:

@@ -161,7 +161,7 @@ def test_the_oracle_takes_the_best_overlap():
 def test_value_features_equal_the_plain_form(clip):
     visual, pixels = clip.visual, torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        x = visual._embeds(pixels)
+        x = visual.embed(pixels)
         for block in visual.transformer.resblocks[:-1]:
             x = block(x)
         block = visual.transformer.resblocks[-1]

@@ -234,3 +234,38 @@ def test_configuration_round_trip_and_unknown_field():
         SamConfig.from_dict({'image_sise': 3})
     with pytest.raises(BadInputError, match='multiple'):
         build_sam({'image_size': 100, 'patch_size': 16})
+
+
+@pytest.mark.parametrize('count', [0, 1, 7, 300])
+@pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_nms_chooses_as_torchvision(count, threshold, monkeypatch):
+    ops = pytest.importorskip('torchvision.ops')
+    monkeypatch.setattr(proposals, 'CPU_CHUNK_VALUES', 2100)   # seven rows at once
+    rng = np.random.default_rng(count)
+    corners = rng.integers(0, 40, (count, 2)).astype(np.float32)
+    sizes = rng.integers(0, 20, (count, 2)).astype(np.float32)   # empty boxes among them
+    boxes = torch.from_numpy(np.hstack([corners, corners + sizes]))
+    scores = torch.from_numpy(rng.integers(0, 9, count).astype(np.float32))   # many ties
+    expected = ops.nms(boxes, scores, threshold)
+    assert torch.equal(proposals._nms(boxes.long(), scores, threshold), expected)
+
+
+def test_nms_does_not_round_its_threshold():
+    ops = pytest.importorskip('torchvision.ops')
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 3, 10]])   # IoU 0.3, above it in float32
+    for threshold in (0.3, float(np.float32(0.3))):
+        kept = proposals._nms(boxes, torch.tensor([1.0, 0.5]), threshold)
+        assert torch.equal(kept, ops.nms(boxes, torch.tensor([1.0, 0.5]), threshold))
+
+
+def test_a_network_of_the_library_itself_takes_the_quick_way():
+    sam = segment_anything.modeling.Sam(**{
+        name: getattr(build_sam(SMALL), name) for name in (
+            'image_encoder', 'prompt_encoder', 'mask_decoder')})
+    assert sam_decoder.can_decode(sam)
+    own = segment_anything.modeling.MaskDecoder(
+        transformer_dim=32, transformer=segment_anything.modeling.TwoWayTransformer(1, 32, 2, 8))
+    sam.mask_decoder = own
+    assert sam_decoder.can_decode(sam)
+    sam.mask_decoder = torch.nn.Identity()
+    assert not sam_decoder.can_decode(sam)

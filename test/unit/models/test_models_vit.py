@@ -38,7 +38,7 @@ def views():
 
 def test_blocks_equal_open_clip(visual, views):
     x = vit.tokens_of(visual, views[0])
-    torch.testing.assert_close(x, visual._embeds(views[0]))
+    torch.testing.assert_close(x, visual.embed(views[0]))
     for block in visual.transformer.resblocks:
         torch.testing.assert_close(vit.run_block(block, x), block(x))
         torch.testing.assert_close(vit.run_block(block, x, cls_only=True), block(x)[:, :1])
@@ -48,7 +48,7 @@ def test_blocks_equal_open_clip(visual, views):
 
 def test_cls_mask_equals_an_additive_mask(visual, views):
     local, _, tokens = views
-    x = visual._embeds(local)
+    x = visual.embed(local)
     keys = functional.pad(tokens > 0, (1, 0), value=True)
     blocked = torch.zeros(5, 17, 17)
     blocked[:, 0].masked_fill_(~keys, float('-inf'))
@@ -66,7 +66,7 @@ def plain_hybrid(visual, local, context, tokens, start, beta, cls, mode):
     mask[:, 0].masked_fill_(~keys, float('-inf'))
     mask = mask.repeat_interleave(2, dim=0)
     gate = functional.pad(tokens, (1, 0), value=cls)[..., None]
-    x, g = visual._embeds(local), visual._embeds(context)
+    x, g = visual.embed(local), visual.embed(context)
     for i, block in enumerate(visual.transformer.resblocks):
         if i < start:
             x, g = block(x), block(g)
@@ -157,7 +157,7 @@ def test_crops_equal_cropping_and_resizing():
 
 def plain_gem(visual, images, blocks):
     """One head and one token set at a time, as the equations say it."""
-    x = visual._embeds(images)
+    x = visual.embed(images)
     layers = visual.transformer.resblocks
     for block in layers[:-blocks]:
         x = block(x)
