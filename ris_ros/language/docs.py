@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ris_ros.language.library import require_spacy
 from ris_ros.lazy import require
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=1)
 def blank_vocab() -> Any:
     """Return the vocabulary of spaCy's blank English (it knows English noun chunks)."""
-    return require('spacy', 'language').blank('en').vocab
+    return require_spacy().blank('en').vocab
 
 
 def doc_from_rows(rows: Sequence[Sequence[Any]]) -> Doc:
@@ -22,6 +23,7 @@ def doc_from_rows(rows: Sequence[Sequence[Any]]) -> Doc:
 
     Head indices count from 0; a root points at itself.  Words are joined by single spaces.
     """
+    require_spacy()
     tokens = require('spacy.tokens', 'language')
     words, pos, tags, deps, heads = (list(column) for column in zip(*rows, strict=True))
     spaces = [True] * (len(words) - 1) + [False]

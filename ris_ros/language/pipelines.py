@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ris_ros.files import verify_sums
-from ris_ros.lazy import require
+from ris_ros.language.library import require_spacy
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def resolve_pipeline(name: str = 'auto') -> str:
 
     Raises as `load_pipeline` does, except for damaged files.
     """
-    util = require('spacy.util', 'language')
+    util = require_spacy().util
     if name == 'auto':
         return next((p for p in PREFERRED if util.is_package(p)), SHIPPED)
     if name == SHIPPED or util.is_package(name) or Path(name, 'config.cfg').is_file():
@@ -73,7 +73,7 @@ def pipeline_said(name: str = 'auto') -> str:
 
 
 def _load(name: str) -> Language:
-    spacy = require('spacy', 'language')
+    spacy = require_spacy()
     if name != SHIPPED:
         return spacy.load(name, exclude=['ner'])
     folder = shipped_folder()
