@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ris_ros.files import write_json
 from ris_ros.training.engine.arrays import Mapped
 from ris_ros.types import BadInputError
 
@@ -93,6 +93,4 @@ def _progress(notes: Path, stamp: dict[str, Any], path: Path) -> int | None:
 
 
 def _write_progress(notes: Path, stamp: dict[str, Any], done: int) -> None:
-    temporary = notes.with_name(f'{notes.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps({'stamp': stamp, 'done': done}), encoding='utf-8')
-    temporary.replace(notes)
+    write_json(notes, {'stamp': stamp, 'done': done}, indent=None)
