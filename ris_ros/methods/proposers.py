@@ -73,7 +73,8 @@ def _joined(first: Proposals, second: Proposals) -> Proposals:
     """Return all of the first, and of the second what is none of them."""
     import torch
 
-    from ris_ros.models.proposals import Proposals, intersections, pixel_counts
+    from ris_ros.models.proposals import Proposals, pixel_counts
+    from ris_ros.models.suppression import intersections
     if not len(second):
         return first
     masks = torch.cat([first.masks, second.masks])

@@ -47,7 +47,7 @@ def mask_overlaps(masks: Tensor, step: int = 4) -> tuple[np.ndarray, np.ndarray]
     Counted on every `step`-th row and column, which is enough to tell one object from
     another.
     """
-    from ris_ros.models.proposals import intersections
+    from ris_ros.models.suppression import intersections
     inter = intersections(masks[:, ::step, ::step]).cpu().numpy()
     area = np.maximum(np.diag(inter), 1e-6)
     union = area[:, None] + area[None] - inter

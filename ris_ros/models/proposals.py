@@ -18,6 +18,7 @@ from ris_ros.lazy import require
 from ris_ros.models import sam_decoder, sam_encoder
 from ris_ros.models.device import autocast
 from ris_ros.models.options import ProposalSettings
+from ris_ros.models.suppression import nms, unshared
 from ris_ros.types import View
 
 if TYPE_CHECKING:
@@ -93,13 +94,6 @@ def pixel_counts(masks: Tensor) -> Tensor:
     eights = np.ascontiguousarray(masks.numpy()).view(np.uint64)
     bytes_of = np.add.reduceat(eights, np.arange(0, height, 255), axis=1).view(np.uint8)
     return torch.from_numpy(bytes_of.reshape(count, -1).sum(axis=1, dtype=np.int32))
-
-
-def intersections(masks: Tensor) -> Tensor:
-    """Return the pixels that all pairs of (N, H, W) bool masks share, (N, N) float32, exact."""
-    flat = masks.flatten(1).float()
-    with torch.autocast(masks.device.type, enabled=False):  # half precision cannot count so far
-        return flat @ flat.T
 
 
 def _extents(masks: Tensor) -> Tensor:
@@ -186,7 +180,7 @@ class SamProposer:
             torch.cat(parts) for parts in zip(*found, strict=True))
         if not len(logits):
             return no_proposals(size, self.device)
-        keep = _nms(extents, scores, settings.box_nms_thresh)
+        keep = nms(extents, scores, settings.box_nms_thresh)
         if settings.overlap_nms_thresh < 1:
             keep = keep[unshared(self._coarse(logits[keep], input_size),
                                  scores[keep] * stability[keep], settings.overlap_nms_thresh)]
@@ -194,7 +188,7 @@ class SamProposer:
         scores, stability = scores[keep], stability[keep]
         if settings.min_mask_region_area > 0:
             masks, changed = remove_small_regions(masks, settings.min_mask_region_area)
-            keep = _nms(_extents(masks), 1.0 - changed.float(),
+            keep = nms(_extents(masks), 1.0 - changed.float(),
                         max(settings.box_nms_thresh, 0.7))
             masks, scores, stability = masks[keep], scores[keep], stability[keep]
         return Proposals(masks, boxes_of(masks), scores, stability)
@@ -212,7 +206,8 @@ class SamProposer:
         if settings.pred_iou_thresh > 0:
             keep = scores > settings.pred_iou_thresh
             logits, scores = logits[keep], scores[keep]
-        parts = [self._measure(full) for full in self._enlarged(logits, input_size, size)]
+        parts = [self._measure(full, self._rows_above(small, input_size, size))
+                 for small, full in self._enlarged(logits, input_size, size)]
         if not parts:
             return (logits, scores, scores.clone(),
                     torch.zeros(0, 4, dtype=torch.long, device=scores.device))
@@ -243,13 +238,13 @@ class SamProposer:
         return decode
 
     def _enlarged(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
-                  ) -> Iterator[Tensor]:
-        """Yield the logits at image size, (n, H, W) float32, a few masks at a time."""
+                  ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield a few masks' logits and what they are at image size, (n, H, W) float32."""
         side = self.sam.image_encoder.img_size
         values = CPU_CHUNK_VALUES if logits.device.type == 'cpu' else CHUNK_VALUES
         for chunk in logits.split(max(1, values // max(side * side, size[0] * size[1]))):
             if len(chunk):
-                yield self.sam.postprocess_masks(chunk[:, None], input_size, size)[:, 0]
+                yield chunk, self.sam.postprocess_masks(chunk[:, None], input_size, size)[:, 0]
 
     def _coarse(self, logits: Tensor, input_size: tuple[int, int]) -> Tensor:
         """Return the masks on the decoder's grid without the padding, (n, h, w) bool."""
@@ -257,18 +252,46 @@ class SamProposer:
         rows, columns = (-(-length * cells // side) for length in input_size)
         return logits[:, :rows, :columns] > self.sam.mask_threshold
 
-    def _measure(self, full: Tensor) -> tuple[Tensor, Tensor]:
-        """Return stability (n,) and extents (n, 4) of logits at image size."""
-        threshold = self.sam.mask_threshold
+    def _rows_above(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
+                    ) -> slice:
+        """Return the rows at image size outside which none of the masks can count.
+
+        logits: (n, h, w) at the decoder's size.  An enlarged value is a mean of its neighbours,
+        so it lies above the lowest threshold only near a value that does, up to rounding.
+        """
+        if logits.device.type != 'cpu':   # asking costs more than it saves
+            return slice(0, size[0])
+        largest = float(logits.abs().max())
+        if not np.isfinite(largest):
+            return slice(0, size[0])
+        lowest = self.sam.mask_threshold - 1.0 - 1e-3 * largest
+        rows = np.flatnonzero(logits.numpy().max(axis=(0, 2)) > lowest)
+        if not len(rows):
+            return slice(0, 1)
+        # Of the rows around it, two of each resize may take part in a value.
+        scale = self.sam.image_encoder.img_size / logits.shape[1] * size[0] / input_size[0]
+        first, last = (rows[0] - 3) * scale, (rows[-1] + 4) * scale
+        return slice(min(max(int(first), 0), size[0] - 1), min(int(last) + 1, size[0]))
+
+    def _measure(self, full: Tensor, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return stability (n,) and extents (n, 4) of logits at image size.
+
+        rows: outside of these no logit is above the lowest threshold.
+        """
+        threshold, full = self.sam.mask_threshold, full[:, rows]
         stability = (pixel_counts(_above(full, threshold + 1.0))
                      / pixel_counts(_above(full, threshold - 1.0)))
-        return stability, _extents(_above(full, threshold))
+        masks = _above(full, threshold)
+        extents = _extents(masks)
+        set_ones = masks.view(torch.uint8).amax(dim=(1, 2)) > 0   # an empty one has 0, 0, 0, 0
+        extents[:, 1::2] += (rows.start or 0) * set_ones[:, None]
+        return stability, extents
 
     def _masks(self, logits: Tensor, input_size: tuple[int, int], size: tuple[int, int]
                ) -> Tensor:
         """Return the masks at image size, (n, H, W) bool."""
         return torch.cat([_above(full, self.sam.mask_threshold)
-                          for full in self._enlarged(logits, input_size, size)])
+                          for _, full in self._enlarged(logits, input_size, size)])
 
 
 def _above(values: Tensor, threshold: float) -> Tensor:
@@ -283,56 +306,6 @@ def no_proposals(size: tuple[int, int], device: str) -> Proposals:
     return Proposals(torch.zeros(0, *size, dtype=torch.bool, device=device),
                      torch.zeros(0, 4, device=device), torch.zeros(0, device=device),
                      torch.zeros(0, device=device))
-
-
-def _nms(xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Return the indices of boxes that overlap no better one kept, best score first.
-
-    xyxy: (N, 4) corners.  scores: (N,); ties keep their order.  threshold: of the boxes' IoU.
-    As torchvision's `nms` chooses, number by number, but that imports seconds' worth of torch.
-    """
-    order = torch.argsort(scores.float(), descending=True, stable=True)
-    boxes = xyxy.float()[order]
-    left, top, right, bottom = boxes.T
-    area = (right - left) * (bottom - top)
-    rows = []
-    for part in boxes.split(max(1, CPU_CHUNK_VALUES // max(len(boxes), 1))):
-        x0, y0, x1, y1 = part.T[:, :, None]
-        width = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp_(min=0)
-        height = (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp_(min=0)
-        both = width * height
-        overlap = both / ((x1 - x0) * (y1 - y0) + area - both)
-        rows.append(overlap.double() > threshold)   # the threshold is not rounded
-    return order[_greedy(torch.cat(rows).tril_(-1))]
-
-
-def unshared(masks: Tensor, quality: Tensor, threshold: float) -> Tensor:
-    """Return the indices, ascending, of masks that share little with every better one kept.
-
-    masks: (N, H, W) bool.  quality: (N,); ties go to the first.  Two masks share the part of
-    the smaller one that lies in both: parts of an object lie in its mask as a whole, and both
-    of two neighbours in the mask of the pair, whatever their boxes are.
-    """
-    order = torch.argsort(quality, descending=True, stable=True)
-    both = intersections(masks[order])
-    area = both.diagonal()
-    share = both / torch.minimum(area[:, None], area[None]).clamp(min=1)
-    return order[_greedy((share > threshold).tril(-1))].sort().values
-
-
-def _greedy(beaten_by: Tensor) -> Tensor:
-    """Return who is left, (N,) bool, where the best of all beat others, then the next best.
-
-    beaten_by: (N, N) bool, row by column, the better ones first.  Who is beaten only by those
-    that are beaten themselves comes back, until nothing changes: the greedy choice, row by row
-    at worst, in two or three rounds as a rule.
-    """
-    kept = torch.ones(len(beaten_by), dtype=torch.bool, device=beaten_by.device)
-    while True:
-        now = ~(beaten_by & kept).any(dim=1)
-        if bool((now == kept).all()):
-            return kept
-        kept = now
 
 
 def remove_small_regions(masks: Tensor, area: int) -> tuple[Tensor, Tensor]:

@@ -135,7 +135,7 @@ class TAS(ProposalMethod):
         if s.mask_filter == 'off' or not len(masks):
             kept = np.arange(len(masks))
         else:
-            from ris_ros.models.proposals import intersections
+            from ris_ros.models.suppression import intersections
             with autocast(self.device, 'fp32'):
                 shared = intersections(masks).double().cpu().numpy()
             kept = scoring.keep_masks(np.diag(shared), shared, s.min_mask_area, s.containment)

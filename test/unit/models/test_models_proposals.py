@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip('torch')
 segment_anything = pytest.importorskip('segment_anything')
 
-from ris_ros.models import proposals, sam_decoder, sam_encoder
+from ris_ros.models import sam_decoder, sam_encoder, suppression
 from ris_ros.models.architectures import architecture, architectures
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import (
@@ -132,8 +132,8 @@ def test_shared_pixels_are_counted_exactly_under_autocast():
     masks = torch.ones(2, 101, 103, dtype=torch.bool)
     masks[1, 0, 0] = False
     with torch.autocast('cpu', torch.bfloat16):
-        assert proposals.intersections(masks).tolist() == [[10403, 10402], [10402, 10402]]
-    assert proposals.intersections(masks[:0]).shape == (0, 0)
+        assert suppression.intersections(masks).tolist() == [[10403, 10402], [10402, 10402]]
+    assert suppression.intersections(masks[:0]).shape == (0, 0)
 
 
 def test_of_masks_that_share_much_the_best_stays():
@@ -145,17 +145,17 @@ def test_of_masks_that_share_much_the_best_stays():
     masks[4, 6:, :5] = True                   # alone
     masks[5, 6:, 4:9] = True                  # shares a fifth with it
     quality = torch.tensor([0.9, 0.5, 0.4, 0.6, 0.7, 0.3])
-    assert proposals.unshared(masks, quality, 0.8).tolist() == [0, 3, 4, 5]
+    assert suppression.unshared(masks, quality, 0.8).tolist() == [0, 3, 4, 5]
     # Without the object its half beats the pair, and the neighbour is on its own.
-    assert proposals.unshared(masks[1:], quality[1:], 0.8).tolist() == [0, 2, 3, 4]
+    assert suppression.unshared(masks[1:], quality[1:], 0.8).tolist() == [0, 2, 3, 4]
     # A pair that is better than its parts takes both with it.
-    assert proposals.unshared(masks, torch.tensor([0.5, 0.5, 0.9, 0.5, 1, 1]), 0.8
+    assert suppression.unshared(masks, torch.tensor([0.5, 0.5, 0.9, 0.5, 1, 1]), 0.8
                               ).tolist() == [2, 4, 5]
     # Who is beaten only by the beaten comes back: 1 beats 2, 0 beats 1, and 2 stays.
     chain = torch.zeros(3, 1, 12, dtype=torch.bool)
     chain[0, 0, :6], chain[1, 0, 2:8], chain[2, 0, 5:11] = True, True, True
-    assert proposals.unshared(chain, torch.tensor([3.0, 2.0, 1.0]), 0.4).tolist() == [0, 2]
-    assert len(proposals.unshared(masks[:0], quality[:0], 0.5)) == 0
+    assert suppression.unshared(chain, torch.tensor([3.0, 2.0, 1.0]), 0.4).tolist() == [0, 2]
+    assert len(suppression.unshared(masks[:0], quality[:0], 0.5)) == 0
 
 
 def test_overlap_nms_keeps_a_subset():
@@ -240,21 +240,21 @@ def test_configuration_round_trip_and_unknown_field():
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5, 0.7, 1.0])
 def test_nms_chooses_as_torchvision(count, threshold, monkeypatch):
     ops = pytest.importorskip('torchvision.ops')
-    monkeypatch.setattr(proposals, 'CPU_CHUNK_VALUES', 2100)   # seven rows at once
+    monkeypatch.setattr(suppression, 'ROWS_VALUES', 2100)   # seven rows at once
     rng = np.random.default_rng(count)
     corners = rng.integers(0, 40, (count, 2)).astype(np.float32)
     sizes = rng.integers(0, 20, (count, 2)).astype(np.float32)   # empty boxes among them
     boxes = torch.from_numpy(np.hstack([corners, corners + sizes]))
     scores = torch.from_numpy(rng.integers(0, 9, count).astype(np.float32))   # many ties
     expected = ops.nms(boxes, scores, threshold)
-    assert torch.equal(proposals._nms(boxes.long(), scores, threshold), expected)
+    assert torch.equal(suppression.nms(boxes.long(), scores, threshold), expected)
 
 
 def test_nms_does_not_round_its_threshold():
     ops = pytest.importorskip('torchvision.ops')
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 3, 10]])   # IoU 0.3, above it in float32
     for threshold in (0.3, float(np.float32(0.3))):
-        kept = proposals._nms(boxes, torch.tensor([1.0, 0.5]), threshold)
+        kept = suppression.nms(boxes, torch.tensor([1.0, 0.5]), threshold)
         assert torch.equal(kept, ops.nms(boxes, torch.tensor([1.0, 0.5]), threshold))
 
 
@@ -269,3 +269,29 @@ def test_a_network_of_the_library_itself_takes_the_quick_way():
     assert sam_decoder.can_decode(sam)
     sam.mask_decoder = torch.nn.Identity()
     assert not sam_decoder.can_decode(sam)
+
+
+@pytest.mark.parametrize('size', [(120, 160), (160, 120), (48, 64), (333, 200)])
+@pytest.mark.parametrize('kind', ['discs', 'edges', 'nothing', 'all', 'nan', 'infinite'])
+def test_rows_without_a_mask_need_no_look(size, kind):
+    proposer = SamProposer(build_sam(SMALL))
+    long = max(size)
+    input_size = tuple(int(length * 160 / long + 0.5) for length in size)
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:80, :80]
+    cy, cx, radius = rng.uniform(25, 40, 5), rng.uniform(0, 80, 5), rng.uniform(2, 8, 5)
+    logits = 2 * (radius[:, None, None] - np.hypot(y - cy[:, None, None], x - cx[:, None, None]))
+    if kind == 'edges':
+        logits[:] = -9
+        logits[0, 0, 0] = logits[1, :, 0] = logits[2, 79, 5] = 30
+    elif kind in ('nothing', 'all'):
+        logits[:] = -9 if kind == 'nothing' else 9
+    elif kind in ('nan', 'infinite'):
+        logits[1, 30, 30] = np.nan if kind == 'nan' else np.inf
+    small = torch.from_numpy(logits).float()
+    ((chunk, full),) = proposer._enlarged(small, input_size, size)
+    rows = proposer._rows_above(chunk, input_size, size)
+    if kind == 'discs':
+        assert rows.start > 0 and rows.stop - rows.start < 0.8 * size[0]
+    for part, whole in zip(proposer._measure(full, rows), proposer._measure(full), strict=True):
+        torch.testing.assert_close(part, whole, rtol=0, atol=0, equal_nan=True)
