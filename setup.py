@@ -95,6 +95,7 @@ setup(
         (f'share/{NAME}/launch', sorted(glob('launch/*.launch.py'))),
         (f'share/{NAME}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
         (f'share/{NAME}/config/methods', sorted(glob('config/methods/*.yaml'))),
+        (f'share/{NAME}/config/sros2', sorted(glob('config/sros2/*.xml'))),
         (f'lib/{NAME}', executables()),
     ],
     entry_points={

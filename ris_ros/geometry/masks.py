@@ -29,6 +29,23 @@ def erode(mask: np.ndarray, pixels: int) -> np.ndarray:
     return worn
 
 
+def box_around(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns of a mask's box, one pixel wider so that its edge is seen.
+
+    mask: (H, W) bool.  Without a pixel the box is empty.
+
+    >>> mask = np.zeros((9, 9), bool)
+    >>> mask[3:5, 0] = True
+    >>> box_around(mask)
+    (slice(2, 6, None), slice(0, 2, None))
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return (slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2),
+            slice(max(int(columns[0]) - 1, 0), int(columns[-1]) + 2))
+
+
 def erode_safely(mask: np.ndarray, pixels: int, keep_ratio: float = 0.2,
                  keep_pixels: int = 25) -> tuple[np.ndarray, int]:
     """Erode by as much of `pixels` as leaves enough; return the mask and what was taken off.
@@ -45,10 +62,7 @@ def erode_safely(mask: np.ndarray, pixels: int, keep_ratio: float = 0.2,
     mask = np.asarray(mask, dtype=bool)
     if not mask.any():
         return mask.copy(), 0
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    # Only the object's box is worked on, one pixel wider so that its edge is seen.
-    top, left = max(rows[0] - 1, 0), max(columns[0] - 1, 0)
-    box = (slice(top, rows[-1] + 2), slice(left, columns[-1] + 2))
+    box = box_around(mask)
     area = int(mask.sum())
     enough = max(keep_ratio * area, min(keep_pixels, area))
     for step in range(pixels, 0, -1):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ris_ros.geometry.camera import check_camera, deproject
-from ris_ros.geometry.masks import erode_safely
+from ris_ros.geometry.masks import box_around, erode_safely
 from ris_ros.geometry.orientation import orientation_quaternion
 from ris_ros.types import BadInputError, Camera, RisError
 
@@ -102,15 +102,16 @@ def target_geometry(mask: np.ndarray, depth_m: np.ndarray, camera: Camera,
     v, u, z, valid_ratio = _valid_depths(mask, depth_m, settings)
     keep = _object_depths(z, settings)
     points = deproject(u[keep], v[keep], z[keep], camera)
-    centre = np.median(points, axis=0)
-    nearest = int(np.argmin(np.sum((points - centre) ** 2, axis=1)))
+    axes = np.ascontiguousarray(points.T)  # numpy is several times as fast along rows
+    centre = np.median(axes, axis=1)
+    nearest = int(np.argmin(np.sum((axes - centre[:, None]) ** 2, axis=0)))
     point = points[nearest] if settings.point == 'surface' else centre
     pixel = (int(u[keep][nearest]), int(v[keep][nearest]))
     return TargetGeometry(
         point=point, centre=centre, pixel=pixel, valid_ratio=valid_ratio, n_valid=int(z.size),
         cloud=points.astype(np.float32),
         orientation=orientation_quaternion(settings.orientation, point),
-        extent=np.ptp(points, axis=0))
+        extent=axes.max(axis=1) - axes.min(axis=1))
 
 
 def nearest_depth_mode(z: np.ndarray, gap_m: float, min_mode_ratio: float) -> np.ndarray:
@@ -145,9 +146,10 @@ def nearest_depth_mode(z: np.ndarray, gap_m: float, min_mode_ratio: float) -> np
 def _valid_depths(mask: np.ndarray, depth_m: np.ndarray, settings: GeometrySettings
                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Return rows, columns and depths of the eroded mask's valid pixels, and their share."""
-    worn, _ = erode_safely(mask, settings.erode_px)
+    box = box_around(mask)  # an object is small: all that follows looks at its box alone
+    worn, _ = erode_safely(mask[box], settings.erode_px)
     v, u = np.nonzero(worn)
-    z = depth_m[v, u]
+    z = depth_m[box][worn]
     with np.errstate(invalid='ignore'):
         valid = np.isfinite(z) & (z >= settings.min_m) & (z <= settings.max_m)
     n_valid = int(valid.sum())
@@ -157,7 +159,7 @@ def _valid_depths(mask: np.ndarray, depth_m: np.ndarray, settings: GeometrySetti
             f'only {n_valid} pixels ({100 * ratio:.0f} %) of the object have depth between '
             f'{settings.min_m:g} and {settings.max_m:g} m; move the camera or the limits',
             valid_ratio=ratio, n_valid=n_valid)
-    return v[valid], u[valid], z[valid].astype(np.float64), ratio
+    return v[valid] + box[0].start, u[valid] + box[1].start, z[valid].astype(np.float64), ratio
 
 
 def _object_depths(z: np.ndarray, settings: GeometrySettings) -> np.ndarray:

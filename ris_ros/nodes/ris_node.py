@@ -48,6 +48,7 @@ from ris_ros.types import BadInputError, RisError
 
 BUSY_TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
 IDLE_TICK_S = 0.5   # how often the clock and the camera are looked at without a command
+SWITCH_S = 0.0005   # after which a thread gives way; a reply waits for it, and 5 ms are Python's
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -254,6 +255,7 @@ def main(args: list[str] | None = None,
          segmenter_factory: SegmenterFactory = profile_segmenter) -> int:
     """Run the node until it is told to stop, and end the process; return 2 if it cannot start."""
     stop = start_ros(args)
+    sys.setswitchinterval(SWITCH_S)
     try:
         node = RisNode(segmenter_factory, stop)
     except BadInputError as error:

@@ -19,6 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from ris_ros.service.text import carriable
 
 LAST_CALLS_S = 0.1  # for messages that had arrived, but not been looked at, before the signal
+LONGEST_WAIT_S = 0.5  # without anything to do; a signal is seen no later
 MOST_FAILURES = 100  # in a row; then the node is beyond help, and whoever started it may try anew
 
 
@@ -129,7 +130,7 @@ def spin_until_shutdown(node: Node, stop: StopRequest,
     try:
         # Not spin(): a signal that comes just as a peer leaves can be missed in its wait.
         while rclpy.ok() and not stop.asked:
-            spinner.once(0.2)
+            spinner.once(LONGEST_WAIT_S)
         wind_up()
         end = time.monotonic() + LAST_CALLS_S
         while rclpy.ok() and (left := end - time.monotonic()) > 0:

@@ -245,7 +245,7 @@ class Session:
         self._board.start(record, sight.frames, now, sight.frames.image.age_s(now))
         self._running = Run(record, sight.parameters)
         self._models.submit(Job(self._running, record.text, sight))
-        self.publish_status()
+        # The next tick says so in the status; now the models have the word.
 
     def _deliver(self, run: Run, reply: Reply) -> Ending:
         """Publish an answered command's outputs and return how it ends."""

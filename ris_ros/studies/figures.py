@@ -9,6 +9,9 @@ Fill the README's figures from docs/figures and docs/ablations; no number is typ
     python benchmarks/tas_order.py tabletop --json docs/figures/order_tas.json
     python benchmarks/tas_order.py paper --json docs/figures/order_tas_paper.json
     python benchmarks/iterprime_order.py --json docs/figures/order_iterprime.json
+    python benchmarks/node_overhead.py --json docs/figures/node_overhead.json
+    python benchmarks/node_campaign.py --json docs/figures/node_campaign.json
+    python benchmarks/node_soak.py --json docs/figures/node_soak.json
     scripts/ablations
     python -m ris_ros.studies.figures
 """
@@ -24,12 +27,13 @@ from typing import Any
 from ris_ros.studies.ablation_effects import Verdict, verdicts
 from ris_ros.studies.ablation_rows import GROUPS
 from ris_ros.studies.ablations import FOLDER as ABLATIONS
+from ris_ros.studies.node_figures import campaign_rows, overhead_rows, soak_rows
 from ris_ros.studies.pages import fill
 from ris_ros.types import BadInputError
 
 FOLDER = Path('docs/figures')
 MARKS = {name: (f'<!-- figures:{name} -->', '<!-- /figures -->')
-         for name in ('demo', 'bench', 'orders', 'effects')}
+         for name in ('demo', 'bench', 'orders', 'effects', 'node')}
 SMALL, LARGE = 'tabletop', 'published sizes, random weights'
 ORDERS = (('hybridgl', 'order_hybridgl.json', SMALL),
           ('hybridgl', 'order_hybridgl_paper.json', LARGE), ('tas', 'order_tas.json', SMALL),
@@ -101,6 +105,20 @@ def orders_text(folder: Path) -> str:
     return '\n'.join(lines)
 
 
+def node_text(folder: Path) -> str:
+    """Return what the node's benchmarks and campaigns measured, with the goals, in Markdown."""
+    added, attacked, soaked = (_read(folder / f'node_{name}.json')
+                               for name in ('overhead', 'campaign', 'soak'))
+    rows = [*overhead_rows(added), *campaign_rows(attacked), *soak_rows(soaked)]
+    loads = [document['machine']['load'] for document in (added, attacked, soaked)]
+    machine = added['machine']
+    return '\n'.join([
+        '| what | measured | goal |', '| --- | --- | --- |',
+        *(f'| {what} | {found} | {goal} |' for what, found, goal in rows), '',
+        f'{machine["processor"]} ({machine["cpus"]} cores), which did other work too: load '
+        f'{min(loads):.1f} to {max(loads):.1f}.'])
+
+
 def effects_text(folder: Path) -> str:
     """Return the effects of `EFFECTS` and how many of all are reproduced, in Markdown."""
     lines = ['| method | the paper says | mIoU without, with | reproduced |',
@@ -134,6 +152,7 @@ def main() -> int:
         fill(readme, bench_text(_read(folder / 'bench_hybridgl.json'),
                                 _read(folder / 'bench_language.json')), MARKS['bench'])
         fill(readme, orders_text(folder), MARKS['orders'])
+        fill(readme, node_text(folder), MARKS['node'])
         fill(readme, effects_text(args.root / ABLATIONS), MARKS['effects'])
     except BadInputError as error:
         print(f'figures: {error}', file=sys.stderr)

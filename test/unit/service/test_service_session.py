@@ -255,6 +255,7 @@ def test_status_follows_the_state():
         'WAITING', 'm', 'the mug')
     assert values['open'] == 1 and values['image_age_ms'] is None
     world.frame(age=0.25)
+    world.session.on_tick()   # when the models have the word already
     assert world.publisher.state == 'RUNNING'
     assert world.publisher.statuses[-1].values['image_age_ms'] == pytest.approx(250.0)
     world.models.answer()

@@ -49,3 +49,11 @@ def test_marks_with_the_same_end_are_filled_apart(tmp_path):
     fill(page, 'three', demo)
     assert filled(page, demo) == 'three' and filled(page, bench) == 'two'
     assert page.read_text().startswith('a\n') and page.read_text().endswith('\nc\n')
+
+
+def test_readme_shows_what_the_node_was_measured_at():
+    for name in ('overhead', 'campaign', 'soak'):
+        _document(f'node_{name}.json')
+    wanted = figures.node_text(ROOT / figures.FOLDER)
+    assert filled(ROOT / 'README.md', figures.MARKS['node']) == wanted
+    assert 'one result each' in wanted and 'load' in wanted
