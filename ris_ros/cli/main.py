@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     'models': ('ris_ros.cli.models', 'list, fetch and verify weights'),
     'profiles': ('ris_ros.cli.profiles', 'list the profiles, or check and show one'),
     'methods': ('ris_ros.cli.methods', 'list the methods and their settings'),
+    'say': ('ris_ros.cli.say', 'give a command to a running node and show its answer'),
     'tabletop': ('ris_ros.cli.tabletop', 'render and export simulated tabletop scenes'),
 }
 

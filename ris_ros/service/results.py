@@ -52,6 +52,7 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
         'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,
         'notes': ' '.join((*segmentation.notes, *map(_sentence, reply.notes))) or None,
         'point_xyz': geometry.point if geometry else None,
+        'orientation_xyzw': geometry.orientation if geometry else None,
         'frame_id': frames.image.frame_id,
     }
     for stage, seconds in reply.timings.items():

@@ -329,7 +329,7 @@ class Session:
                 'depth_received': self._frames.depth.received,
                 'camera_info_received': self._frames.info.received,
                 'image_age_ms': None if newest is None else 1e3 * newest.age_s(self._time.now),
-                'clock': self._time.word(),
+                'clock': self._time.word(), 'command_timeout_s': p.command_timeout_s,
             }))
         self._last_status = (self._time.now, state)
 
