@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ris_ros.lazy import entry_points
 from ris_ros.models.architectures import architecture
 from ris_ros.models.weights import Entry, WeightStore
-from ris_ros.types import BadInputError, MissingDependencyError
+from ris_ros.types import BadInputError, MissingDependencyError, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,19 @@ def load_network(source: Source, **options: Any) -> Any:
     except (ImportError, AttributeError) as error:
         raise BadInputError(f'networks of kind {kind!r} cannot be loaded with {known[kind]}: '
                             f'{error}') from error
-    return loader(source, **options)
+    try:
+        return loader(source, **options)
+    except WeightsError as error:
+        raise _placed(source, error) from error
+
+
+def _placed(source: Source, error: WeightsError) -> WeightsError:
+    """Return an error about weights that names their file and what to do about it."""
+    found, entry = source.store.find(source.entry.name), source.entry
+    if found is None or str(found.parent) in str(error) or 'ris models fetch' in str(error):
+        return error
+    return WeightsError(f'{found} (network {entry.name}): {error}; is it of another '
+                        f'architecture? If it should not be, {entry.remedy}')
 
 
 def kinds_of_role(role: str, known: frozenset[str] | None = None) -> tuple[str, ...]:

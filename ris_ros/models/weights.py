@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ FOLDER_FORMAT = 'transformers'
 # What `ris train` calls the trainer of a shipped network, by kind; 'tabletop' for all others.
 TRAINERS = {'prompt_ris': 'prompt_ris', 'pcnet': 'pcnet'}
 FORMATS = ('safetensors', 'torch', 'torchscript', FOLDER_FORMAT, 'text')
+# Formats of old that are rewritten as safetensors once, see `ris_ros.models.convert`.
+LEGACY = ('torch', 'torchscript')
+BYTES_PER_VALUE = {'fp32': 4, 'bf16': 2, 'fp16': 2}
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Entry:
     'torchscript' (an archive as OpenAI published them) or 'transformers' (a folder, `file`
     being its name, of a `repository` at a `revision`).  config: name of a published layout,
     empty where NAME.json beside the weights has it.  bytes: 0 where not known beforehand.
+    about: bytes, where only a rounded size is published.  remote: a single file's name in its
+    repository.  files: SHA-256 of single files of a folder.  parameters: of the network, 0
+    where not known.  gated: whether the publisher asks for a log-in.
     folder: one more place where the file may be, that of the profile which names it.
     """
 
@@ -56,6 +62,47 @@ class Entry:
     repository: str = ''
     revision: str = ''
     folder: str = ''
+    about: int = 0
+    remote: str = ''
+    files: dict = field(default_factory=dict)  # type: ignore[type-arg]  # a profile checks it
+    parameters: int = 0
+    gated: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch, exact or rounded; 0 where nobody says."""
+        return self.bytes or self.about
+
+    @property
+    def converted(self) -> str:
+        """Name of the file that a legacy format is rewritten to, empty for other formats."""
+        return str(Path(self.file).with_suffix('.safetensors')) if self.format in LEGACY else ''
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the network may be called on disk, the quickest to read first."""
+        return (self.converted, self.file) if self.converted else (self.file,)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people: an address, or what makes it."""
+        if self.repository:
+            return f'https://huggingface.co/{self.repository}'
+        return self.url or ('shipped with ris_ros' if self.shipped else 'brought by hand')
+
+    @property
+    def checksum(self) -> str:
+        """What its bytes are held against, for people."""
+        if self.sha256 or self.files:
+            return 'published'
+        if self.shipped:
+            return 'shipped'
+        return ('of the pinned revision' if self.repository and self.revision else
+                'recorded at first fetch')
+
+    def gpu_bytes(self, precision: str = 'fp32') -> int:
+        """Memory of the weights alone; what is computed between them comes on top."""
+        return self.parameters * BYTES_PER_VALUE[precision]
 
     @property
     def is_folder(self) -> bool:
@@ -126,7 +173,7 @@ class WeightStore:
         entry = self.entry(name)
         there = Path.is_dir if entry.is_folder else Path.is_file
         folders = (*self.folders, Path(entry.folder)) if entry.folder else self.folders
-        return next((f / entry.file for f in folders if there(f / entry.file)), None)
+        return next((f / file for f in folders for file in entry.names if there(f / file)), None)
 
     def path(self, name: str) -> Path:
         """Return the file of a network; raises WeightsError that says how to get it."""
@@ -148,11 +195,20 @@ class WeightStore:
         if self.entry(name).is_folder:
             return self._verify_folder(name)
         path, expected = self.path(name), self.expected_sha256(name)
+        entry = self.entry(name)
         if sha256_of(path) != expected:
-            do = self.entry(name).remedy
             raise WeightsError(f'the weights file {path} is damaged (its SHA-256 is not the '
-                               f'recorded one); {do}')
+                               f'recorded one); {entry.remedy}')
+        if path.name == entry.converted and entry.sha256 and \
+                self._converted_from(name) != entry.sha256:
+            raise WeightsError(f'the weights file {path} was made from another file than '
+                               f'{entry.file} of {entry.source}; {entry.remedy}')
         return path
+
+    def _converted_from(self, name: str) -> str:
+        """Return the SHA-256 of what a converted file was made of, empty where none is noted."""
+        source = self.record(name).get('source')
+        return str(source.get('sha256', '')) if isinstance(source, dict) else ''
 
     def _verify_folder(self, name: str) -> Path:
         """Check a folder against its SHA256SUMS, and where it is shipped that list itself."""
@@ -163,8 +219,18 @@ class WeightStore:
         return folder
 
     def expected_sha256(self, name: str) -> str:
-        """Return the recorded SHA-256: of the manifest, else of the JSON beside the weights."""
-        return self.entry(name).sha256 or str(self.record(name).get('sha256', ''))
+        """Return the recorded SHA-256 of the file that `find` names.
+
+        Of a published file: the manifest's, else what was noted beside it at the first fetch;
+        of one that was rewritten or is shipped: what NAME.json beside it says.
+        """
+        entry = self.entry(name)
+        if entry.converted and self.path(name).name == entry.converted:
+            return str(self.record(name).get('sha256', ''))
+        return entry.sha256 or self._noted(name)
+
+    def _noted(self, name: str) -> str:
+        return self._converted_from(name) or str(self.record(name).get('sha256', ''))
 
     def record(self, name: str) -> dict[str, Any]:
         """Return NAME.json beside the weights; raises WeightsError where it is unusable."""
@@ -179,10 +245,20 @@ class WeightStore:
                                f'({error}); train or fetch them again') from error
 
     def load(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any] | str]:
-        """Return the state dict, on the CPU, and the configuration (or the layout's name)."""
+        """Return the state dict, on the CPU, and the configuration (or the layout's name).
+
+        A file of a legacy format is rewritten as safetensors beside it at the first time, where
+        its folder can be written to.
+        """
         entry, path = self.entry(name), self.verify(name)
         config = entry.config or self.record(name)['config']
-        return read_state(path, entry.format), config
+        if path.name != entry.file:
+            return read_state(path, 'safetensors'), config
+        state = read_state(path, entry.format)
+        if entry.converted:
+            from ris_ros.models.convert import keep_converted
+            keep_converted(entry, path, state)
+        return state, config
 
 
 def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:
@@ -194,14 +270,30 @@ def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:
         if form == 'torchscript':
             # Not a pickle of objects: an archive that torch's own interpreter reads.
             return dict(torch.jit.load(str(path), map_location='cpu').state_dict())
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        return dict(state.get('state_dict', state))
+        return tensors_of(torch.load(path, map_location='cpu', weights_only=True))
     except (OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError) as error:
         raise WeightsError(f'the weights file {path} cannot be read as {form}: '
                            f'{str(error).splitlines()[0][:200]}') from error
     except Exception as error:  # safetensors and the unpickler have error types of their own
         raise WeightsError(f'the weights file {path} cannot be read as {form}: '
                            f'{type(error).__name__}: {str(error)[:200]}') from error
+
+
+def tensors_of(loaded: Any) -> dict[str, torch.Tensor]:
+    """Return the named tensors of a checkpoint: its own, or those under "state_dict" or "model".
+
+    What else a checkpoint holds (the state of an optimizer, numbers) is no weight and is left.
+    Raises ValueError where there are no tensors.
+    """
+    torch = require('torch', 'models')
+    for key in ('state_dict', 'model'):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    found = {str(name): value for name, value in loaded.items()
+             if isinstance(value, torch.Tensor)} if isinstance(loaded, Mapping) else {}
+    if not found:
+        raise ValueError('it holds no named tensors')
+    return found
 
 
 def missing(store: WeightStore, names: Iterable[str]) -> list[str]:

@@ -1,45 +1,34 @@
-"""Networks that are folders: fetched at a pinned revision, checked file by file."""
-import hashlib
-import types
-from pathlib import Path
+"""Networks on the hub: fetched at a pinned revision, checked file by file.
+
+The real huggingface_hub asks a server of ours.
+"""
+import dataclasses
 
 import pytest
+from weights_server import REVISION, Server
 
 from ris_ros.cli.main import main
-from ris_ros.files import write_sums
-from ris_ros.models import fetch as fetch_module
+from ris_ros.files import read_sums, write_sums
 from ris_ros.models.fetch import fetch
 from ris_ros.models.weights import Entry, WeightStore
 from ris_ros.types import WeightsError
 
 ENTRY = Entry('talker', 'caption', 'talker-base', 'transformers', licence='MIT',
-              repository='someone/talker-base', revision='c' * 40)
-FILES = {'config.json': b'{}', 'vocab.txt': b'a', 'model.safetensors': b'weights',
-         'pytorch_model.bin': b'old weights', 'README.md': b'read me'}
+              repository='someone/talker-base', revision=REVISION)
+FILES = {'config.json': b'{}', 'vocab.txt': b'a', 'model.safetensors': b'weights' * 9000,
+         'pytorch_model.bin': b'old weights' * 900, 'README.md': b'read me',
+         'onnx/model.json': b'{"of": "another runtime"}', 'chat_template.jinja': b'{{ x }}'}
 
 
-class Hub(types.SimpleNamespace):
-    """Stands in for huggingface_hub, with one repository."""
-
-    def __init__(self, files, sent=None):
-        super().__init__(errors=types.SimpleNamespace(HfHubHTTPError=OSError), asked=[])
-        self.files, self.sent = files, sent or files
-
-    def HfApi(self):  # noqa: N802
-        return self
-
-    def list_repo_tree(self, repository, revision, recursive):
-        assert (repository, revision) == (ENTRY.repository, ENTRY.revision)
-        return [types.SimpleNamespace(path=name, size=len(data), lfs=types.SimpleNamespace(
-            sha256=hashlib.sha256(data).hexdigest())) for name, data in self.files.items()]
-
-    def snapshot_download(self, repository, revision, local_dir, allow_patterns):
-        assert revision == ENTRY.revision
-        self.asked.append(sorted(allow_patterns))
-        for name in allow_patterns:
-            path = Path(local_dir, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.sent[name])
+@pytest.fixture
+def hub(monkeypatch):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    for variable in ('RIS_OFFLINE', 'HF_HUB_OFFLINE', 'HF_TOKEN'):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    with Server(repositories={'someone/talker-base': dict(FILES)}) as server:
+        monkeypatch.setenv('HF_ENDPOINT', server.url)
+        yield server
 
 
 @pytest.fixture
@@ -47,17 +36,21 @@ def store(tmp_path):
     return WeightStore(tmp_path, {'talker': ENTRY})
 
 
-def serve(monkeypatch, hub):
-    monkeypatch.setattr(fetch_module, 'require', lambda module, extra: hub)
-    monkeypatch.delenv('RIS_OFFLINE', raising=False)
-    return hub
+def fetched(server):
+    return [path.rpartition('/')[2] for path, _ in server.asked if '/resolve/' in path]
 
 
-def test_fetched_once_and_checked(store, monkeypatch):
-    hub = serve(monkeypatch, Hub(FILES))
-    folder = fetch(store, 'talker')
-    assert hub.asked == [['config.json', 'model.safetensors', 'vocab.txt']], 'no pickles'
-    assert fetch(store, 'talker') == folder == store.verify('talker') and len(hub.asked) == 1
+def test_fetched_once_and_checked(store, hub):
+    told, seen = [], []
+    folder = fetch(store, 'talker', lambda *a: seen.append(a), tell=told.append)
+    assert sorted(fetched(hub)) == ['chat_template.jinja', 'config.json', 'model.safetensors',
+                                    'vocab.txt'], 'no pickles, nothing of other runtimes'
+    assert told == ['talker: 0.1 MB from https://huggingface.co/someone/talker-base, licence: MIT']
+    total = sum(len(FILES[n]) for n in fetched(hub))
+    assert seen[-1] == (total, total)
+    count = len(hub.asked)
+    assert fetch(store, 'talker') == folder == store.verify('talker') and len(hub.asked) == count
+    assert [p.name for p in folder.parent.iterdir()] == ['talker-base']
     for name, data in (('vocab.txt', b'b'), ('extra.py', b'code')):
         before = (folder / name).read_bytes() if (folder / name).exists() else None
         (folder / name).write_bytes(data)
@@ -67,32 +60,81 @@ def test_fetched_once_and_checked(store, monkeypatch):
             (folder / name).write_bytes(before)
 
 
-def test_state_dicts_where_there_is_nothing_else(store, monkeypatch):
-    old = {k: v for k, v in FILES.items() if k != 'model.safetensors'}
-    assert 'pytorch_model.bin' in serve(monkeypatch, Hub(old)).files
+def test_state_dicts_where_there_is_nothing_else(store, hub):
+    del hub.repositories['someone/talker-base']['model.safetensors']
     assert (fetch(store, 'talker') / 'pytorch_model.bin').is_file()
 
 
-def test_what_did_not_arrive_whole_is_not_kept(store, monkeypatch):
-    serve(monkeypatch, Hub(FILES, {**FILES, 'model.safetensors': b'half'}))
-    with pytest.raises(WeightsError, match=r'model\.safetensors of talker did not arrive whole'):
+def test_a_cut_in_the_largest_file_is_continued(store, hub):
+    hub.mode = 'cut'
+    with pytest.raises(WeightsError, match='run the same command again to continue'):
         fetch(store, 'talker')
     assert store.find('talker') is None
-    serve(monkeypatch, Hub(FILES))
+    fetch(store, 'talker')
+    asked = [wanted for path, wanted in hub.asked if path.endswith('model.safetensors')]
+    assert asked[0] is None and asked[1].startswith('bytes=') and len(asked) == 2
+    assert fetched(hub).count('config.json') == 1, 'what was whole is not fetched again'
+
+
+def test_what_did_not_arrive_whole_is_not_kept(store, hub):
+    for mode, said in (('wrong', r'SHA-256 differs|content is not that'), ('html', 'web page')):
+        hub.mode = mode
+        with pytest.raises(WeightsError, match=said):
+            fetch(store, 'talker')
+        assert store.find('talker') is None
+    hub.mode = 'good'
     assert fetch(store, 'talker').is_dir()
 
 
-def test_offline_and_failing(store, monkeypatch):
-    with pytest.raises(WeightsError, match='switched off; put talker-base into'):
-        fetch(store, 'talker', offline=True)
-    hub = serve(monkeypatch, Hub(FILES))
-    monkeypatch.setattr(hub, 'snapshot_download', lambda *args, **options: _fail())
-    with pytest.raises(WeightsError, match='run the same command again'):
+def test_another_file_than_the_known_one(store, hub):
+    store.entries['talker'] = dataclasses.replace(ENTRY, files={'model.safetensors': '0' * 64})
+    with pytest.raises(WeightsError, match=r'model\.safetensors of .* is another file'):
         fetch(store, 'talker')
 
 
-def _fail():
-    raise OSError('the line is dead')
+def test_one_file_of_a_repository(tmp_path, hub):
+    entry = Entry('words', 'vocabulary', 'words.txt', 'text', licence='MIT',
+                  repository='someone/talker-base', revision=REVISION, remote='vocab.txt')
+    store = WeightStore(tmp_path, {'words': entry})
+    assert fetch(store, 'words').read_bytes() == b'a' and fetched(hub) == ['vocab.txt']
+    assert store.verify('words').name == 'words.txt'
+    (tmp_path / 'words.txt').unlink()
+    (tmp_path / 'words.json').unlink()
+    store.entries['words'] = dataclasses.replace(entry, remote='none.txt')
+    with pytest.raises(WeightsError, match=f'has no none.txt at revision {REVISION}'):
+        fetch(store, 'words')
+
+
+def test_offline_and_failing(store, hub, monkeypatch):
+    with pytest.raises(WeightsError, match='switched off; put talker-base .*--from FOLDER'):
+        fetch(store, 'talker', offline=True)
+    hub.mode = 'gated'
+    with pytest.raises(WeightsError, match='accept its licence.*hf auth login'):
+        fetch(store, 'talker')
+    hub.mode, hub.repositories = 'good', {}
+    with pytest.raises(WeightsError, match='cannot be asked for talker .*ris models export'):
+        fetch(store, 'talker')
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    with pytest.raises(WeightsError, match='switched off .by HF_HUB_OFFLINE'):
+        fetch(store, 'talker')
+
+
+def test_a_folder_brought_by_hand(store, tmp_path):
+    bag = tmp_path / 'bag'
+    for place in (bag / 'talker-base', tmp_path / 'elsewhere'):
+        place.mkdir(parents=True)
+    (bag / 'talker-base' / 'config.json').write_text('{}')
+    other = WeightStore(tmp_path / 'elsewhere', {'talker': ENTRY})
+    folder = fetch(other, 'talker', source=bag)
+    assert set(read_sums(folder)) == {'config.json'} and other.verify('talker') == folder
+    strict = WeightStore(tmp_path, {'talker': dataclasses.replace(
+        ENTRY, files={'model.safetensors': '0' * 64})})
+    with pytest.raises(WeightsError, match=r'model\.safetensors .* is missing or not that of'):
+        fetch(strict, 'talker', source=bag)
+    assert strict.find('talker') is None
+    # ... or put in its place without a list: that is written at the first fetch.
+    (bag / 'talker-base').rename(tmp_path / 'talker-base')
+    assert fetch(store, 'talker') == store.verify('talker') == tmp_path / 'talker-base'
 
 
 def test_put_there_by_hand(store, tmp_path, capsys):
