@@ -27,6 +27,7 @@ from ris_ros.models.weights import (
     TRAINERS,
     Entry,
     WeightStore,
+    rewrite,
 )
 from ris_ros.types import BadInputError, MissingDependencyError, RisError, WeightsError
 
@@ -176,9 +177,8 @@ def _place(entry: Entry, part: Path, folder: Path, digest: str) -> Path:
     """Give a checked file its name, as safetensors where it is of a legacy format."""
     path = folder / entry.file
     if entry.converted:
-        from ris_ros.models.convert import convert
         try:
-            made = convert(entry, part, folder)
+            made = rewrite(entry, part, folder)
         except MissingDependencyError:   # torch may be elsewhere: the file itself is whole
             pass
         except WeightsError as error:

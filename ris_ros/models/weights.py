@@ -10,6 +10,7 @@ SHA-256 of that list.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.files import SUMS, sha256_of, verify_sums
-from ris_ros.lazy import require
-from ris_ros.types import BadInputError, WeightsError
+from ris_ros.models.convert import write_converted
+from ris_ros.models.states import read_state
+from ris_ros.types import BadInputError, RisError, WeightsError
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).resolve().parent.parent / 'data' / 'weights'
 MODEL_DIR_VARIABLE = 'RIS_MODEL_DIR'
@@ -256,44 +260,33 @@ class WeightStore:
             return read_state(path, 'safetensors'), config
         state = read_state(path, entry.format)
         if entry.converted:
-            from ris_ros.models.convert import keep_converted
-            keep_converted(entry, path, state)
+            self._keep_converted(entry, path, state)
         return state, config
 
-
-def read_state(path: Path, form: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a weights file.  Raises WeightsError where it cannot be read."""
-    torch = require('torch', 'models')
-    try:
-        if form == 'safetensors':
-            return require('safetensors.torch', 'models').load_file(str(path))
-        if form == 'torchscript':
-            # Not a pickle of objects: an archive that torch's own interpreter reads.
-            return dict(torch.jit.load(str(path), map_location='cpu').state_dict())
-        return tensors_of(torch.load(path, map_location='cpu', weights_only=True))
-    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, EOFError) as error:
-        raise WeightsError(f'the weights file {path} cannot be read as {form}: '
-                           f'{str(error).splitlines()[0][:200]}') from error
-    except Exception as error:  # safetensors and the unpickler have error types of their own
-        raise WeightsError(f'the weights file {path} cannot be read as {form}: '
-                           f'{type(error).__name__}: {str(error)[:200]}') from error
+    @staticmethod
+    def _keep_converted(entry: Entry, path: Path, state: dict[str, torch.Tensor]) -> None:
+        """Rewrite a legacy file where that can be done; the original stays."""
+        mine = entry.url or entry.repository   # a user's own file and its record are left alone
+        if not mine or not os.access(path.parent, os.W_OK):
+            return
+        try:
+            rewrite(entry, path, path.parent, state)
+        except RisError as error:   # a full disk must not keep a robot from its weights
+            _log.warning('%s is read from its old format each time: %s', path, error)
 
 
-def tensors_of(loaded: Any) -> dict[str, torch.Tensor]:
-    """Return the named tensors of a checkpoint: its own, or those under "state_dict" or "model".
+def rewrite(entry: Entry, path: Path, folder: Path, state: dict[str, torch.Tensor] | None = None
+            ) -> Path:
+    """Rewrite a legacy file as safetensors, with its record, in a folder; return the new file.
 
-    What else a checkpoint holds (the state of an optimizer, numbers) is no weight and is left.
-    Raises ValueError where there are no tensors.
+    path: the published file, checked.  state: what is in it, where it was read already.
+    Raises WeightsError for a file that cannot be read, BadInputError or RisError where the
+    folder cannot be written to or is full, MissingDependencyError without torch.
     """
-    torch = require('torch', 'models')
-    for key in ('state_dict', 'model'):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    found = {str(name): value for name, value in loaded.items()
-             if isinstance(value, torch.Tensor)} if isinstance(loaded, Mapping) else {}
-    if not found:
-        raise ValueError('it holds no named tensors')
-    return found
+    return write_converted(
+        path, read_state(path, entry.format) if state is None else state,
+        folder / entry.converted, entry.config,
+        {'file': entry.file, 'url': entry.url or entry.source, 'revision': entry.revision})
 
 
 def missing(store: WeightStore, names: Iterable[str]) -> list[str]:

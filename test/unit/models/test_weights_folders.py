@@ -106,16 +106,16 @@ def test_one_file_of_a_repository(tmp_path, hub):
 
 
 def test_offline_and_failing(store, hub, monkeypatch):
-    with pytest.raises(WeightsError, match='switched off; put talker-base .*--from FOLDER'):
+    with pytest.raises(WeightsError, match=r'switched off; put talker-base .*--from FOLDER'):
         fetch(store, 'talker', offline=True)
     hub.mode = 'gated'
-    with pytest.raises(WeightsError, match='accept its licence.*hf auth login'):
+    with pytest.raises(WeightsError, match=r'accept its licence.*hf auth login'):
         fetch(store, 'talker')
     hub.mode, hub.repositories = 'good', {}
-    with pytest.raises(WeightsError, match='cannot be asked for talker .*ris models export'):
+    with pytest.raises(WeightsError, match=r'cannot be asked for talker .*ris models export'):
         fetch(store, 'talker')
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    with pytest.raises(WeightsError, match='switched off .by HF_HUB_OFFLINE'):
+    with pytest.raises(WeightsError, match=r'switched off .by HF_HUB_OFFLINE'):
         fetch(store, 'talker')
 
 
