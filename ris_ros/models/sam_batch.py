@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
+from ris_ros.models import attention
 from ris_ros.models.sam_decoder import draw_masks
 
 if TYPE_CHECKING:
@@ -83,16 +84,16 @@ def _transform(transformer: Any, image: Tensor, places: Tensor, tokens: Tensor,
     return transformer.norm_final_attn(queries), image
 
 
-def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor,
+def attend(module: Any, queries: Tensor, keys: Tensor, values: Tensor,
            keep: Tensor | None = None) -> Tensor:
     """Return SAM's attention of queries (B, Q, C) over keys and values (B, K, C).
 
     keep: (B, K) bool, False for keys that nobody may see.
     """
-    heads = attention.num_heads
+    heads = module.num_heads
     query, key, value = (
         projection(x).unflatten(-1, (heads, -1)).transpose(1, 2) for projection, x in
-        ((attention.q_proj, queries), (attention.k_proj, keys), (attention.v_proj, values)))
+        ((module.q_proj, queries), (module.k_proj, keys), (module.v_proj, values)))
     mask = None if keep is None else keep[:, None, None, :]
-    found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return attention.out_proj(found.transpose(1, 2).flatten(2))
+    found = attention.attend(query, key, value, mask)
+    return module.out_proj(found.transpose(1, 2).flatten(2))

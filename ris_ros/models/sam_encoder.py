@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import is_a, require, require_part
+from ris_ros.models.attention import attend
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from torch.nn import functional
 else:
     torch = require('torch', 'models')
-    functional = torch.nn.functional
 
 LIBRARY = 'segment_anything.modeling.image_encoder'
 # Scores held at once, in values: on a CPU 4 MiB, which its cache holds; 256 MiB on a GPU.
@@ -57,7 +56,7 @@ def attention(attn: Any, x: Tensor) -> Tensor:
         out = _placed(attn, query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1),
                       (height, width)).view(query.shape)
     else:
-        out = functional.scaled_dot_product_attention(query, key, value)
+        out = attend(query, key, value)
     return attn.proj(out.transpose(1, 2).reshape(n, height, width, -1))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require
+from ris_ros.models.attention import attend
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
@@ -105,7 +106,6 @@ def run_block(block: Block, x: Tensor, cls_keys: Tensor | None = None,
         query, key, value = (
             _split(part, attn.num_heads) for part in
             functional.linear(y, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1))
-    attend = functional.scaled_dot_product_attention
     if cls_keys is None:
         out = attend(query, key, value, attn_mask=mask)
     else:
@@ -164,14 +164,14 @@ def _self_self(block: Block, x: Tensor, iterations: int) -> Tensor:
     q, k, v = (_project(attn, y, part) for part in range(3))
     # The temperature adapts to the image: mean token norm over the root of the head size.
     tau = y.norm(dim=-1).mean(dim=-1)[:, None, None, None] / q.shape[-1] ** 0.5
-    attend = functional.scaled_dot_product_attention
+    plain = functional.scaled_dot_product_attention
     total = torch.zeros_like(v)
     for s in (v, k, q):
         for _ in range(iterations):
             s = functional.normalize(s, dim=-1)
-            s = attend(s * tau, s, s, scale=1.0)
+            s = plain(s * tau, s, s, scale=1.0)
         s = functional.normalize(s, dim=-1)
-        total = total + attend(s * tau, s, v, scale=1.0)
+        total = total + plain(s * tau, s, v, scale=1.0)
     return attn.out_proj(_merge(total / 3))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ris_ros.lazy import require
+from ris_ros.models.attention import attend
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ class Attention(nn.Module):
         keys, values = keys_values
         query = split_heads(self.q(queries), self.heads)
         mask = None if keep is None else keep[:, None, None, :]
-        found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        found = attend(query, keys, values, mask)
         return self.out(found.transpose(1, 2).flatten(2))
 
     def of_fixed(self, queries: Tensor, features: Tensor, keep: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ris_ros.training.engine.task import Source
 from ris_ros.training.prompt_ris.calibrate import Question
 from ris_ros.training.prompt_ris.frames import Frames
+from ris_ros.training.prompt_ris.names import NameTable
 from ris_ros.training.prompt_ris.validation import Validation
 
 
@@ -14,7 +15,8 @@ from ris_ros.training.prompt_ris.validation import Validation
 class Material:
     """Batches, pictures, validation and the questions that probabilities are fitted on.
 
-    identity: what the data was, for checkpoints.
+    identity: what the data was, for checkpoints.  names: what every patch shows, where known and
+    asked for.
     """
 
     source: Source
@@ -22,3 +24,4 @@ class Material:
     validation: Validation | None
     identity: Mapping[str, str | int | float]
     questions: Iterable[Question]
+    names: NameTable | None = None

@@ -68,6 +68,9 @@ def material(args: argparse.Namespace, settings: PromptRisTraining, network: Pro
     if settings.mirror:
         raise BadInputError('mirror would make the sentences false: they were written for the '
                             'pictures as they are; set mirror=false')
+    if settings.names_part:
+        raise BadInputError('names_part is for the tabletop, where it is known what every patch '
+                            'shows; set names_part=0')
     train, held = split_off(corpus, args.val_scenes)
     layout = one_layout(network, [*train, *held])
     embeddings = None

@@ -60,7 +60,7 @@ def fit_parts(args: argparse.Namespace, settings: PromptRisTraining, network: Pr
 
     def task(part: str) -> PromptRisTask:
         return PromptRisTask(network, stuff.source, stuff.frames, settings, base.mean, base.std,
-                             stuff.validation, identity, part)
+                             stuff.validation, identity, part, stuff.names)
 
     coarse = settings.coarse_part
     if settings.curves == 'one' or coarse in (0, 1):

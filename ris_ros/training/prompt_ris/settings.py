@@ -30,8 +30,16 @@ class PromptRisTraining(EngineSettings):
                                   '(the paper masks words, CLIP has no token for that)',
                                   source='open: ours', minimum=0, maximum=0.9)
     coarse_part: float = option(0.4, 'part of the run that trains coarse masks alone, before all '
-                                'is trained end to end', source='section 4.2',
+                                'is trained end to end; that of names_part counts as well',
+                                source='section 4.2',
                                 paper='0.4 (20 of 50 epochs)', minimum=0, maximum=1)
+    names_part: float = option(0.0, 'part of the run, before all else, that learns what every '
+                               'patch shows (kinds and colours); tabletop alone',
+                               source='ours', paper='0', minimum=0, maximum=1)
+    names_weight: float = option(1.0, 'weight of that loss, also later, where names_part is '
+                                 'above 0', source='ours', minimum=0)
+    refined: int = option(0, "so many of a picture's sentences go on to SAM in a step; 0: all",
+                          source='ours', paper='0', minimum=0)
     curves: str = option('one', 'one learning rate curve over both parts of the run, or each '
                          'part with its own', source='open: ours', choices=('one', 'each'))
     freeze_clip: bool = option(True, "CLIP's own weights stay as they are", source='open: ours',
@@ -79,9 +87,14 @@ def check_training(settings: PromptRisTraining) -> None:
     """Raise BadInputError for settings that contradict one another."""
     if settings.train_sam == 'all' and settings.embeddings != 'compute':
         raise BadInputError("train_sam=all changes SAM's embeddings; set embeddings=compute")
-    if settings.icl and settings.sentences < 2:
-        raise BadInputError('icl compares the sentences of a picture; set sentences to 2 or '
-                            'more, or icl=false')
+    if settings.names_part and settings.curves == 'each':
+        raise BadInputError('names_part is a part of one run; set curves=one')
+    if settings.icl and (settings.sentences < 2 or settings.refined == 1):
+        raise BadInputError('icl compares the sentences of a picture; set sentences (and '
+                            'refined, where it is not 0) to 2 or more, or icl=false')
+    if settings.refined > settings.sentences:
+        raise BadInputError(f'refined={settings.refined} is more than sentences='
+                            f'{settings.sentences}')
 
 
 @dataclass(frozen=True)

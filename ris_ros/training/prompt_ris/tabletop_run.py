@@ -15,6 +15,7 @@ from ris_ros.simulation import SPLITS
 from ris_ros.training.engine.runtime import Runtime
 from ris_ros.training.prompt_ris.calibrate import Question
 from ris_ros.training.prompt_ris.material import Material
+from ris_ros.training.prompt_ris.names import NameTable
 from ris_ros.training.prompt_ris.settings import PromptRisTraining
 from ris_ros.training.prompt_ris.start import Base
 from ris_ros.training.prompt_ris.tabletop import (
@@ -51,12 +52,13 @@ def material(args: argparse.Namespace, settings: PromptRisTraining, network: Pro
     cached = settings.embeddings != 'compute'
     frames = tables(store, layout, settings.loss_scale, device, embed, cached, settings.mirror)
     shown = tables(held, layout, 1, device, embed, cached, False)
+    names = NameTable(store, layout.grid, device) if settings.names_part else None
     tokenizer = tokenizer_of(base, network.config)
     source = TabletopSource(store.truths, tokenizer, settings.images, settings.sentences,
                             settings.mirror)
     return Material(source, frames, validation_of(held, shown, tokenizer, device),
                     {'scenes': len(store), 'digest': scene_digest(store)},
-                    TabletopQuestions(held))
+                    TabletopQuestions(held), names)
 
 
 def tokenizer_of(base: Base, config: NetworkConfig) -> WordTokenizer:

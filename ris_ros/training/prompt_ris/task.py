@@ -14,12 +14,14 @@ from ris_ros.training.engine.task import Batch, Loss, Source, Task
 from ris_ros.training.prompt_ris.frames import Frames
 from ris_ros.training.prompt_ris.learning import set_learning
 from ris_ros.training.prompt_ris.losses import contrastive_loss, iou_of, segmentation_loss
+from ris_ros.training.prompt_ris.names import Learning, NamesHead, NameTable
 from ris_ros.training.prompt_ris.settings import PromptRisTraining
 from ris_ros.training.prompt_ris.validation import FIGURES, Validation
 
 # Modules whose matrices Muon trains where it is chosen.
 HIDDEN = ('resblocks.', 'prompting.', 'coarse_decoder.', 'sam_prompts.blocks.', '.blocks.',
           'mask_decoder.transformer.')
+PER_SENTENCE = ('tokens', 'targets', 'masks')   # of what a batch holds
 
 
 class PromptRisTask(Task):
@@ -36,10 +38,17 @@ class PromptRisTask(Task):
     def __init__(self, network: PromptRis, source: Source, frames: Frames,
                  settings: PromptRisTraining, mean: tuple[float, ...], std: tuple[float, ...],
                  validation: Validation | None = None, identity: Mapping[str, Any] | None = None,
-                 part: str = 'both') -> None:
-        """mean, std: of CLIP's pixel normalisation, for pixels in [0, 1]."""
+                 part: str = 'both', names: NameTable | None = None) -> None:
+        """mean, std: of CLIP's pixel normalisation, for pixels in [0, 1].
+
+        names: what every patch shows, where settings.names_part is above 0.
+        """
         self.model: nn.Module = network
         self.network, self.source, self.frames = network, source, frames
+        self.names = names
+        if names is not None:
+            width = int(network.clip.visual.conv1.out_channels)
+            self.model = Learning(network, NamesHead(width, names.sizes))
         self.settings, self.validation = settings, validation
         # Kept on the device: a small copy at every step would wait for what is queued.
         self.shift = -torch.tensor(mean)[:, None, None] / torch.tensor(std)[:, None, None]
@@ -55,7 +64,8 @@ class PromptRisTask(Task):
 
     def scale_of(self, name: str) -> float:
         """CLIP's own weights may learn more slowly."""
-        return self.settings.clip_rate if name.startswith('clip.') else 1.0
+        of_clip = name.removeprefix('network.').startswith('clip.')
+        return self.settings.clip_rate if of_clip else 1.0
 
     def ends(self, fraction: float) -> bool:
         """Return whether the run trains end to end at this fraction of it."""
@@ -86,24 +96,52 @@ class PromptRisTask(Task):
         shown = self.frames.shown(batch)
         picture = network.look(self.frames.layout, self.pixels(shown.pixels),
                                shown.embeddings() if ends else None, settings.recompute)
+        lesson = self._names_loss(picture, batch)
+        if fraction < settings.names_part:
+            return torch.stack(list(lesson.values())).sum(), lesson
         coarse = network.coarse(picture, batch['tokens'], settings.recompute)
         found = (batch['targets'] > 0).sum(dim=1)
         truth = self.frames.truth(batch, 1)
         cells = picture.layout.inside(picture.layout.on_mask_grid(coarse.logits))
-        parts = self._mask_losses('coarse', cells, truth, batch['targets'], found > 0,
-                                  torch.ones_like(found, dtype=torch.bool), picture.count)
+        parts = lesson | self._mask_losses(
+            'coarse', cells, truth, batch['targets'], found > 0,
+            torch.ones_like(found, dtype=torch.bool), picture.count)
         if coarse.presence is not None:
             parts['presence'] = settings.presence_weight * F.binary_cross_entropy_with_logits(
                 coarse.presence, (found > 0).float())
         if ends:
-            parts |= self._final_losses(picture, coarse, batch, found == 1, fraction)
+            parts |= self._final_losses(picture, *self._refined(coarse, batch), fraction)
         return torch.stack(list(parts.values())).sum(), parts
 
-    def _final_losses(self, picture: Picture, coarse: Coarse, batch: Batch, single: Tensor,
-                      fraction: float) -> dict[str, Tensor]:
+    def _names_loss(self, picture: Picture, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of what every patch shows, nothing where that is not asked for."""
+        if self.names is None:
+            return {}
+        assert isinstance(self.model, Learning)
+        loss = self.model.names.loss(picture, self.names.of(batch))
+        return {'names': self.settings.names_weight * loss}
+
+    def _refined(self, coarse: Coarse, batch: Batch) -> tuple[Coarse, Batch]:
+        """Return those sentences that go on to SAM: the first ones of each picture.
+
+        Their order is random already.
+        """
+        some = self.settings.refined
+        each = self.settings.sentences
+        if not some or some == each:
+            return coarse, batch
+        rows = torch.arange(len(coarse.logits), device=coarse.logits.device)
+        rows = rows.view(-1, each)[:, :some].flatten()
+        part = {name: value[rows] if name in PER_SENTENCE else value
+                for name, value in batch.items()}
+        return Coarse(coarse.logits[rows], None, coarse.text[rows], coarse.keep[rows]), part
+
+    def _final_losses(self, picture: Picture, coarse: Coarse, batch: Batch, fraction: float
+                      ) -> dict[str, Tensor]:
         """Return the losses of SAM's masks, of sentences that mean one object."""
         settings, scale = self.settings, self.settings.loss_scale
         device = coarse.logits.device
+        single = (batch['targets'] > 0).sum(dim=1) == 1
         given = torch.rand(len(single), 3, device=device) >= settings.prompt_dropout
         masks, score = self.network.refine(picture, coarse, given,
                                            PointDraw(self.temperature(fraction)))
