@@ -34,7 +34,8 @@ EXTRAS = {
     # ROS 2 Jazzy from the package index, for machines without a ROS installation.
     'ros': ['ros-rclpy[fastrtps]==7.1.6', 'ros-common-interfaces==5.3.6'],
     'ray': ['ray==2.60.0'],
-    'test': ['pytest>=7.4', 'coverage>=7.6', 'pytest-timeout>=2.1', f'hypothesis==6.168.5; {OLD}',
+    'test': ['pytest>=7.4', 'coverage>=7.10', 'pytest-xdist>=3.5', 'pytest-timeout>=2.1',
+             f'hypothesis==6.168.5; {OLD}',
              f'hypothesis==6.170.15; {NEW}', 'ruff==0.17.5', 'mypy==2.4.1'],
 }
 EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
