@@ -7,6 +7,12 @@ a cosine into the probability of a match (logistic regression on matching and ab
 expressions).  Never run on the test split: the seeds are those of `val`.
 
     python benchmarks/tune_tabletop.py --scenes 60
+    python benchmarks/tune_tabletop.py --scenes 20 --base proposals=depth --decisions
+
+The thresholds of a method belong to what proposed its masks, so each choice of `proposals` is
+tuned by itself.  --decisions chooses score_threshold and ambiguity_margin too: of the right
+choices at most --may-lose may be refused, and then as many wrong ones, absent and ambiguous
+sentences as can be.  Several methods share one rendering and one proposing of each scene.
 
 With --true-masks the visible objects' own masks stand in for proposals, so that mIoU is the
 share of right choices: what is left to win in the choosing alone.
@@ -18,41 +24,55 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
 from ris_ros import Segmenter
-from ris_ros.language import analyse
+from ris_ros.datasets.base import OpenGroup
+from ris_ros.datasets.tabletop import scene_samples
+from ris_ros.decision import distinct
+from ris_ros.geometry import depth_to_metres
+from ris_ros.language import analyse_expression
 from ris_ros.methods.base import ProposalMethod
-from ris_ros.methods.options import CosineSettings
+from ris_ros.methods.options import CosineSettings, fitting
+from ris_ros.models.proposals import Proposals
+from ris_ros.settings import TWIN
 from ris_ros.simulation import SPLITS, RenderedFrame, TabletopWorld
-from ris_ros.types import Scene, View
 
 
-def prepare_true(segmenter: Segmenter, frame: RenderedFrame) -> Scene:
-    """Return the scene whose proposals are the true masks of at least 300 pixels."""
+def true_masks_of(frame: RenderedFrame) -> Proposals:
+    """Return the true masks of at least 300 pixels as proposals."""
     import torch
-
-    from ris_ros.models.proposals import Proposals
     objects = [i for i in range(1, int(frame.instances.max()) + 1)
                if (frame.instances == i).sum() >= 300]
-    masks = torch.from_numpy(np.stack([frame.instances == i for i in objects]))
-    method = segmenter.method
-    assert isinstance(method, ProposalMethod), 'true masks can stand in for proposals alone'
-    return method.prepare_with(View(frame.color), Proposals.of(masks))
+    return Proposals.of(torch.from_numpy(np.stack([frame.instances == i for i in objects])))
 
 
-def collect(segmenter: Segmenter, scenes: int, first: int, true_masks: bool = False) -> list:
-    """Return (scene, analysis, truth mask or None, tag) of every expression."""
+def collect(segmenter: Segmenter, scenes: range, true_masks: bool = False) -> list:
+    """Return (opened scene, proposals) of every seed."""
     from tqdm import tqdm
-    samples = []
-    for seed in tqdm(range(first, first + scenes), unit='scene'):
+    method, found = segmenter.method, []
+    assert isinstance(method, ProposalMethod) and method.proposer is not None, \
+        'only a method over proposals can be tuned here'
+    for seed in tqdm(scenes, unit='scene'):
         with TabletopWorld(seed) as world:
-            scene = (prepare_true(segmenter, world.frame) if true_masks
-                     else segmenter.prepare(world.frame.color))
-            for e in world.expressions:
-                truth = np.isin(world.frame.instances, e.targets) if e.answerable else None
-                samples.append((scene, analyse(e.text), truth, e.tag))
+            opened = OpenGroup(world.frame.color, scene_samples(world),
+                               depth_to_metres(world.frame.depth, '16UC1'), world.frame.camera)
+            found.append((opened, true_masks_of(world.frame) if true_masks
+                          else method.proposer.propose(opened.view)))
+    return found
+
+
+def samples_of(segmenter: Segmenter, collected: list) -> list:
+    """Return (scene, analysis, truth mask or None, tag) of every expression."""
+    samples, method = [], segmenter.method
+    assert isinstance(method, ProposalMethod)
+    for opened, proposals in collected:
+        scene = method.prepare_with(opened.view, proposals.to(method.device))
+        for s in opened.samples:
+            truth = s.mask.load() if s.mask is not None else None
+            samples.append((scene, analyse_expression(s.expression), truth, s.tags[0]))
     return samples
 
 
@@ -78,7 +98,7 @@ def score(segmenter: Segmenter, samples: list, changes: dict) -> dict[str, float
     return {tag: float(np.mean(values)) for tag, values in by_tag.items()}
 
 
-def fit_match(segmenter: Segmenter, samples: list) -> None:
+def fit_match(segmenter: Segmenter, samples: list) -> dict[str, float]:
     """Print match_center and match_width from best cosines of present and absent objects."""
     rows = []
     for scene, analysis, truth, tag in samples:
@@ -88,7 +108,7 @@ def fit_match(segmenter: Segmenter, samples: list) -> None:
         if not len(grounding.probabilities):
             continue
         p = float(grounding.probabilities.max())
-        s = segmenter.method.settings
+        s = fitting(segmenter.method.settings, scene.proposed_by)
         odds = math.log(max(p, 1e-9) / max(1 - p, 1e-9))
         rows.append((s.match_center + s.match_width * odds, truth is not None))
     x, y = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)
@@ -104,6 +124,53 @@ def fit_match(segmenter: Segmenter, samples: list) -> None:
     print(f'present {x[y > 0].mean():.3f} +- {x[y > 0].std():.3f}, '
           f'absent {x[y < 1].mean():.3f} +- {x[y < 1].std():.3f}')
     print(f'match_center {-b / a:.4f}  match_width {1 / a:.4f}')
+    return {'match_center': -b / a, 'match_width': 1 / a}
+
+
+def fit_decisions(segmenter: Segmenter, samples: list, changes: dict, may_lose: float) -> None:
+    """Print the thresholds under which most sentences end as they should, and what they give.
+
+    may_lose: share of the right choices that may be refused.  changes: settings found before;
+    each is given to the twin too, so that it counts whatever proposed the masks.
+    """
+    twins = {TWIN + name: value for name, value in changes.items()}
+    method = segmenter.method.with_settings(
+        dataclasses.replace(segmenter.settings, **changes, **twins))
+    rows = []
+    for scene, analysis, truth, tag in samples:
+        grounding = method.ground(scene, analysis)
+        regions = grounding.regions(scene)
+        ranked = distinct(regions, grounding.order, method.settings.overlap_limit, 2)
+        scores = [float(grounding.probabilities[i]) for i in ranked]
+        best, second = [*scores, 0.0, 0.0][:2]
+        right = truth is not None and bool(ranked) and iou(regions.masks[ranked[0]], truth) >= 0.5
+        kind = 'answerable' if truth is not None else tag
+        rows.append((kind, best, best - second if len(scores) > 1 else best, right))
+    kinds = np.array([r[0] for r in rows])
+    score, margin = (np.array([r[k] for r in rows]) for k in (1, 2))
+    right = np.array([r[3] for r in rows])
+    groups = {'wrong': (kinds == 'answerable') & ~right, 'absent': kinds == 'absent',
+              'ambiguous': kinds == 'ambiguous'}
+    found = []
+    for threshold, gap in itertools.product(np.arange(0.02, 0.9, 0.02),
+                                            np.arange(0.0, 0.41, 0.01)):
+        absent, several = score < threshold, (score >= threshold) & (margin < gap)
+        lost = float((absent | several)[right].mean())
+        ends = {'wrong': absent | several, 'absent': absent, 'ambiguous': several}
+        shares = {name: float(ends[name][group].mean()) for name, group in groups.items()
+                  if group.any()}
+        if lost <= may_lose:
+            found.append((float(np.mean(list(shares.values()))), threshold, gap, lost, shares))
+    most = max(f[0] for f in found)
+    # Among the nearly best the one in their middle: the very best fits these scenes alone.
+    near = [f for f in found if f[0] > most - 0.01]
+    middle = np.median([f[1:3] for f in near], axis=0)
+    mean, threshold, gap, lost, shares = min(
+        near, key=lambda f: abs(f[1] - middle[0]) + abs(f[2] - middle[1]))
+    print(f'score_threshold {threshold:.2f}  ambiguity_margin {gap:.2f}  right choices '
+          f'{right[kinds == "answerable"].mean():.3f}, of these refused {lost:.3f}; refused of '
+          + ', '.join(f'{name} {share:.3f}' for name, share in shares.items())
+          + f' (mean {mean:.3f})')
 
 
 def main() -> None:
@@ -111,10 +178,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument('--scenes', type=int, default=60)
     parser.add_argument('--first', type=int, default=SPLITS['val'].start + 500)
-    parser.add_argument('--method', default='hybridgl')
+    parser.add_argument('--method', nargs='+', default=['hybridgl'])
     parser.add_argument('--set', nargs='*', default=[], metavar='NAME=V1,V2,...')
     parser.add_argument('--base', nargs='*', default=[], metavar='NAME=VALUE')
     parser.add_argument('--true-masks', action='store_true')
+    parser.add_argument('--decisions', action='store_true')
+    parser.add_argument('--may-lose', type=float, default=0.05)
     args = parser.parse_args()
     if args.first not in SPLITS['val'] or args.first + args.scenes > SPLITS['val'].stop:
         parser.error('only validation seeds are tuned on')
@@ -128,10 +197,24 @@ def main() -> None:
         return {'true': True, 'false': False}.get(text, text)
 
     base = {k: value(v) for k, v in (item.split('=') for item in args.base)}
-    segmenter = Segmenter.from_profile('tabletop', args.method, settings=base)
-    samples = collect(segmenter, args.scenes, args.first, args.true_masks)
-    if isinstance(segmenter.settings, CosineSettings):
-        fit_match(segmenter, samples)
+    collected: list = []
+    for name in args.method:
+        segmenter = Segmenter.from_profile('tabletop', name, settings=base)
+        collected = collected or collect(
+            segmenter, range(args.first, args.first + args.scenes), args.true_masks)
+        tune(segmenter, collected, args, value)
+
+
+def tune(segmenter: Segmenter, collected: list, args: argparse.Namespace, value: Callable
+         ) -> None:
+    """Fit and search for one method."""
+    samples = samples_of(segmenter, collected)
+    print(f'{segmenter.method.name}, masks by {sorted({s[0].proposed_by for s in samples})}')
+    found = (fit_match(segmenter, samples) if isinstance(segmenter.settings, CosineSettings)
+             else {})
+    if args.decisions:
+        for changes in ({}, found) if found else ({},):
+            fit_decisions(segmenter, samples, changes, args.may_lose)
     names, values = [], []
     for item in args.set:
         name, listed = item.split('=')
@@ -140,7 +223,7 @@ def main() -> None:
     for combination in itertools.product(*values):
         changes = dict(zip(names, combination, strict=True))
         result = score(segmenter, samples, changes)
-        print(changes, {k: round(v, 3) for k, v in result.items()})
+        print(changes, {k: round(v, 3) for k, v in result.items()}, flush=True)
 
 
 if __name__ == '__main__':

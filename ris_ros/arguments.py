@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ris_ros.methods.registry import find_method
+from ris_ros.methods.registry import find_method, settings_for
 from ris_ros.models.device import PRECISIONS
 from ris_ros.settings import parse_assignments
 
@@ -64,13 +64,18 @@ def networks_said(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as a result shows them: the profile by its name, and what stood in it.
 
     profile_digest: tells results under another content of the same profile apart.  pipeline:
-    the language pipeline that parses, with its version.
+    the language pipeline that parses, with its version.  proposals: the setting of a method over
+    proposals, wherever it was made, None for any other.
     """
     from ris_ros.language.pipelines import pipeline_said
     from ris_ros.profiles import get_profile
     profile = get_profile(options['profile'])
-    return {**options, 'profile': profile.name, 'profile_digest': profile.digest,
+    said = {**options, 'profile': profile.name, 'profile_digest': profile.digest,
             'pipeline': pipeline_said(options.get('pipeline', 'auto'))}
+    if 'method' in options:
+        settings = settings_for(options['method'], profile, options.get('settings'))
+        said['proposals'] = getattr(settings, 'proposals', None)
+    return said
 
 
 def method_options(args: argparse.Namespace, method: str | None = None) -> dict[str, Any]:

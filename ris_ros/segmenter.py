@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ris_ros.decision import MAX_CANDIDATES, check_numbers, decide
+from ris_ros.methods.options import fitting
 from ris_ros.methods.registry import find_method, settings_for
 from ris_ros.types import BadInputError, Camera, Command, Outcome, Scene, Segmentation, View
 
@@ -197,7 +198,8 @@ class Segmenter:
         with self._lock, threads(self._sentence_threads):
             grounding = self.method.ground(scene, analysis)
         check_numbers(grounding)
-        result = decide(scene, grounding, analysis.command, self.settings,
+        settings = fitting(self.settings, scene.proposed_by)
+        result = decide(scene, grounding, analysis.command, settings,
                         self.max_candidates if max_candidates is None else max_candidates)
         return dataclasses.replace(result, timings={'parse': parsed, **result.timings})
 

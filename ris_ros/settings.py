@@ -21,6 +21,7 @@ from ris_ros.types import BadInputError
 T = TypeVar('T')
 Scalar = bool | int | float | str
 MAX_FILE_BYTES = 1 << 20  # of a file of settings or of a profile
+TWIN = 'depth_'   # before a setting's name: its value where depth proposed the masks
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,22 @@ def from_mapping(settings_cls: type[T], values: Mapping[str, Any], base: T | Non
     checked = {name: check(infos[name], value) for name, value in values.items()}
     return dataclasses.replace(base if base is not None else settings_cls(),  # type: ignore
                                **checked)
+
+
+def put_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of `own` over those of `base`; one that is changed takes its twin along.
+
+    A twin is the setting of the same name behind `TWIN`.  Where `own` says one and not its twin,
+    the twin of `base` goes, and by its default is "as the other": else what somebody sets would
+    be without effect wherever the twin counts.
+
+    >>> put_over({'margin': 0.1, 'depth_margin': 0.2}, {'margin': 0.3})
+    {'margin': 0.3}
+    >>> put_over({'margin': 0.1, 'depth_margin': 0.2}, {'depth_margin': 0.3})
+    {'margin': 0.1, 'depth_margin': 0.3}
+    """
+    return {**{name: value for name, value in base.items()
+               if not (name.startswith(TWIN) and name[len(TWIN):] in own)}, **own}
 
 
 def check(info: FieldInfo, value: Any) -> Scalar:

@@ -237,6 +237,8 @@ class Scene:
     int64 pixels.  proposal_scores: (N,) float32, the proposer's own quality estimate in [0, 1].
     cache: what the method keeps for its `ground` (tensors on its own device).
     timings: seconds per stage.  notes: what the user must be told of every answer about it.
+    proposed_by: what made the masks, 'sam', 'mask2former', 'depth', 'depth+sam', or empty where
+    they were handed in or there are none.
     """
 
     method: str
@@ -248,6 +250,7 @@ class Scene:
     cache: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    proposed_by: str = ''
 
     @classmethod
     def without_proposals(cls, method: str, view: View, cache: Mapping[str, Any],

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ris_ros.arguments import add_method_options, method_options, networks_said
+from ris_ros.cli.files import add_depth_options, check_depth_options, depth_and_camera
 from ris_ros.files import check_writable, write_json
 from ris_ros.pictures import read_picture
 from ris_ros.types import BadInputError, View
@@ -20,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--image', type=Path, help='a picture (default: scenes of the tabletop)')
     parser.add_argument('--expression', action='append', default=[],
                         help='what to ask about --image; may be repeated')
+    add_depth_options(parser)
     parser.add_argument('--scenes', type=int, default=5, help='scenes to look at')
+    parser.add_argument('--colour-only', action='store_true',
+                        help='withhold the depth of the scenes')
     parser.add_argument('--repeats', type=int, default=3, help='rounds over all images')
     parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
                         help='write JSON (without FILE: to standard output)')
@@ -31,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ('scenes', 'repeats'):
         if getattr(args, name) < 1:
             raise BadInputError(f'--{name} {getattr(args, name)} must be at least 1')
+    check_depth_options(args)
     if args.json not in (None, '-'):
         check_writable(args.json)
     result = _language(args) if args.subject == 'language' else _method(args)
@@ -61,10 +67,14 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
     if args.image is not None:
         if not args.expression:
             raise BadInputError('--image needs at least one --expression')
-        images = [BenchImage(View(read_picture(args.image)), tuple(args.expression))]
+        rgb = read_picture(args.image)
+        view = View(rgb, *depth_and_camera(args, rgb.shape[:2]))
+        images = [BenchImage(view, tuple(args.expression))]
     else:
         images = tabletop_images(args.scenes)
+        if args.colour_only:
+            images = [replace(image, view=View(image.view.rgb)) for image in images]
     said = {name: value for name, value in networks_said(options).items()
             if name != 'method'}
-    return {'subject': args.subject, **said,
+    return {'subject': args.subject, **said, 'depth': images[0].view.depth is not None,
             **run_bench(SegmenterSpec(**options), images, args.repeats)}

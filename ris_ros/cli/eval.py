@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                            'TRIS, PCNet)')
     what.add_argument('--limit', type=int, help='only the first so many samples')
     what.add_argument('--scenes', type=int, help='only the first so many scenes or images')
+    what.add_argument('--colour-only', action='store_true',
+                      help='withhold depth where the data set has it, so that methods see colour '
+                           'alone, as in the papers')
     what.add_argument('--strict', action='store_true',
                       help='stop at the first entry that cannot be used')
     what.add_argument('--leakage', action='store_true',
@@ -97,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     options = ReferOptions(args.split_by, args.sentence_field, args.sentences, args.overlap)
     dataset = open_dataset(args.dataset, args.root, args.split, options, args.scenes, args.strict,
                            args.layout)
+    if args.colour_only:
+        dataset = dataset.without_depth()
     for note in dataset.notes:
         _say(f'note: {note}')
     for problem in dataset.problems.entries:
@@ -104,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     header = {
         **networks_said(chosen), 'reader': READER, 'dataset': args.dataset, 'split': dataset.split,
         'root': args.root.resolve().name if args.root else None,
+        'colour_only': args.colour_only,
         'reading': {**asdict(options), 'layout': args.layout}}
     record_path = _record_path(args, header)
     record = run_evaluation(dataset, SegmenterSpec(**chosen, reader=READER), header, RunOptions(

@@ -1,6 +1,7 @@
 """Reading and writing pictures and camera files for the command line."""
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,35 @@ from ris_ros.files import atomic_path, read_text
 from ris_ros.lazy import require
 from ris_ros.pictures import open_picture, orientation
 from ris_ros.types import BadInputError, Camera
+
+
+def add_depth_options(parser: argparse.ArgumentParser) -> None:
+    """Add --depth and --camera-info, which belong to the picture that the command reads."""
+    parser.add_argument('--depth', type=Path,
+                        help='depth picture, 16 bit in mm (PNG) or float in m (.npy)')
+    parser.add_argument('--camera-info', type=Path,
+                        help='intrinsics as JSON or YAML: fx fy cx cy width height, or k and size')
+
+
+def check_depth_options(args: argparse.Namespace) -> None:
+    """Raise BadInputError where only one of the two is given, or no picture with them."""
+    if (args.depth is None) != (args.camera_info is None):
+        raise BadInputError('--depth and --camera-info go together; give both or none')
+    if args.depth is not None and args.image is None:
+        raise BadInputError('--depth belongs to a picture; name it by --image')
+
+
+def depth_and_camera(args: argparse.Namespace, size: tuple[int, ...]
+                     ) -> tuple[np.ndarray, Camera] | tuple[None, None]:
+    """Return depth, (H, W) float32 metres, and camera of args.image, which is of `size`.
+
+    None for both where they were not asked for.  Raises BadInputError as `read_depth` and
+    `read_camera` do, and for a picture that is stored turned.
+    """
+    if args.depth is None:
+        return None, None
+    check_upright(args.image)
+    return read_depth(args.depth, size), read_camera(args.camera_info, size)
 
 
 def check_upright(path: Path) -> None:

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from ris_ros.arguments import add_method_options, method_options
-from ris_ros.cli.files import check_upright, read_camera, read_depth, write_png
+from ris_ros.cli.files import (
+    add_depth_options,
+    check_depth_options,
+    depth_and_camera,
+    write_png,
+)
 from ris_ros.files import check_writable
 from ris_ros.language.pipelines import pipeline_said
 from ris_ros.pictures import read_picture
 from ris_ros.target import Measurement, Missing, measure_target
-from ris_ros.types import BadInputError, Camera, Outcome, Segmentation
+from ris_ros.types import BadInputError, Outcome, Segmentation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('image', type=Path, help='picture file')
     parser.add_argument('expression', help='what to segment, or a whole command')
     add_method_options(parser)
-    parser.add_argument('--depth', type=Path,
-                        help='depth picture, 16 bit in mm (PNG) or float in m (.npy)')
-    parser.add_argument('--camera-info', type=Path,
-                        help='intrinsics as JSON or YAML: fx fy cx cy width height, or k and size')
+    add_depth_options(parser)
     parser.add_argument('-o', '--overlay', type=Path, metavar='PNG',
                         help='write the image with the mask over it')
     parser.add_argument('--mask', type=Path, metavar='PNG', help='write the mask, 0 and 255')
@@ -35,13 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment and print; exit code 0 also where nothing matches, the outcome says so."""
     from ris_ros.segmenter import Segmenter
-    if (args.depth is None) != (args.camera_info is None):
-        raise BadInputError('--depth and --camera-info go together; give both or none')
+    check_depth_options(args)
     for path in (args.mask, args.overlay):
         if path:
             check_writable(path, parents=False)
     rgb = read_picture(args.image)
-    depth, camera = _depth_and_camera(args, rgb.shape[:2])
+    depth, camera = depth_and_camera(args, rgb.shape[:2])
     segmenter = Segmenter.from_profile(**method_options(args))
     result = segmenter.segment(rgb, args.expression, depth, camera)
     if result.outcome is Outcome.INVALID_COMMAND:
@@ -56,14 +57,6 @@ def run(args: argparse.Namespace) -> int:
     document = {**_document(result, measured), 'pipeline': pipeline_said(args.pipeline)}
     print(json.dumps(document) if args.json else _text(document))
     return 0
-
-
-def _depth_and_camera(args: argparse.Namespace, size: tuple[int, ...]
-                      ) -> tuple[np.ndarray, Camera] | tuple[None, None]:
-    if args.depth is None:
-        return None, None
-    check_upright(args.image)
-    return read_depth(args.depth, size), read_camera(args.camera_info, size)
 
 
 def _document(result: Segmentation, measured: Measurement) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -257,6 +257,36 @@ class ImageGroup:
         return seen
 
 
+@dataclass(frozen=True)
+class ColourGroup:
+    """A group whose depth is withheld, so that methods see colour alone."""
+
+    group: Group
+
+    @property
+    def key(self) -> str:
+        """That of the group."""
+        return self.group.key
+
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """Those of the group."""
+        return self.group.keys
+
+    @property
+    def limit(self) -> int | None:
+        """That of the group."""
+        return self.group.limit
+
+    def limited(self, limit: int) -> ColourGroup:
+        """Return the group cut to its first `limit` samples."""
+        return ColourGroup(self.group.limited(limit))
+
+    def open(self) -> OpenGroup:
+        """Open the group without its depth.  Raises EntryError."""
+        return replace(self.group.open(), depth=None)
+
+
 @dataclass
 class Dataset:
     """Groups of one split, what was left out on reading, and remarks worth printing.
@@ -276,6 +306,10 @@ class Dataset:
         for group in self.groups:
             if isinstance(group, ImageGroup):
                 yield from group.samples
+
+    def without_depth(self) -> Dataset:
+        """Return the same split with depth withheld."""
+        return replace(self, groups=[ColourGroup(group) for group in self.groups])
 
     def limited(self, limit: int) -> list[Group]:
         """Return the groups that hold the first `limit` samples."""

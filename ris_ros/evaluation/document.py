@@ -98,10 +98,17 @@ def format_table(document: Mapping[str, Any]) -> str:
         rows.append(('left out', str(document['left_out']['n']), ''))
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
     title = (f'{document["method"]} ({document["profile"]}) on {document["dataset"]} '
-             f'{document["split"]}')
+             f'{document["split"]}{_seen_by(document)}')
     lines = [f'{a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}'.rstrip()
              for a, b, c in rows]
     return '\n'.join([title, *lines])
+
+
+def _seen_by(document: Mapping[str, Any]) -> str:
+    """Say what proposed the masks, and whether depth was withheld; older documents say neither."""
+    proposals = document.get('proposals')
+    return ''.join((f', proposals: {proposals}' if proposals else '',
+                    ', colour only' if document.get('colour_only') else ''))
 
 
 def _counts(document: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from ris_ros.geometry.foreground import SMOOTH, filled, standing
 from ris_ros.geometry.noise import DepthNoise, depth_noise
 from ris_ros.geometry.partition import LEAST_PIXELS, partition
 from ris_ros.geometry.planes import SupportPlane, along, ground_axes, support_planes
+from ris_ros.geometry.uncovered import uncovered
 from ris_ros.geometry.unions import distinct, unions
 from ris_ros.lazy import require
 from ris_ros.types import BadInputError, Camera, View
@@ -38,12 +39,15 @@ class DepthObjects:
     masks: (N, H, W) bool, best first, N may be 0.  scores: (N,) float32 in [0, 1], how surely
     each border is a thing's.  planes: what they stand on, the dominant one first.  noise: of
     the depth.  problem: why there is no mask, in a sentence, empty where there are some.
+    uncovered: (H, W) bool, where there may be things that depth cannot tell of, see
+    `ris_ros.geometry.uncovered`; all True where no plane was found.
     """
 
     masks: np.ndarray
     scores: np.ndarray
     planes: tuple[SupportPlane, ...]
     noise: DepthNoise | None
+    uncovered: np.ndarray
     problem: str = ''
 
 
@@ -81,16 +85,18 @@ def objects_from_depth(view: View, limit: int = 40, up: np.ndarray | None = None
     planes = support_planes(depth, camera, raw, up)
     if not planes:
         return _nothing(view, 'no plane is found that things could stand on', noise=raw)
-    masks, scores = _masks(rgb, depth, camera, planes, (raw, smooth), limit)
+    masks, scores, doubtful = _masks(rgb, depth, camera, planes, (raw, smooth), limit)
+    doubtful = _enlarged(doubtful[None], view.size)[0]
     if not len(masks):
-        return _nothing(view, 'nothing stands on the plane that was found', planes, raw)
-    return DepthObjects(_enlarged(masks, view.size), scores, planes, raw)
+        return _nothing(view, 'nothing stands on the plane that was found', planes, raw, doubtful)
+    return DepthObjects(_enlarged(masks, view.size), scores, planes, raw, doubtful)
 
 
 def _nothing(view: View, problem: str, planes: tuple[SupportPlane, ...] = (),
-             noise: DepthNoise | None = None) -> DepthObjects:
+             noise: DepthNoise | None = None, doubtful: np.ndarray | None = None
+             ) -> DepthObjects:
     return DepthObjects(np.zeros((0, *view.size), bool), np.zeros(0, np.float32), planes, noise,
-                        problem)
+                        np.ones(view.size, bool) if doubtful is None else doubtful, problem)
 
 
 def _working(view: View) -> tuple[np.ndarray, np.ndarray, Camera]:
@@ -123,7 +129,9 @@ def _enlarged(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _masks(rgb: np.ndarray, depth: np.ndarray, camera: Camera, planes: tuple[SupportPlane, ...],
-           noise: tuple[DepthNoise, DepthNoise], limit: int) -> tuple[np.ndarray, np.ndarray]:
+           noise: tuple[DepthNoise, DepthNoise], limit: int
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return masks (N, H, W), scores (N,) and what may be uncovered (H, W)."""
     gaps_filled = filled(depth)
     z, ok = gaps_filled[:2]
     inside, flat = standing(gaps_filled, planes, camera, *noise)
@@ -139,13 +147,14 @@ def _masks(rgb: np.ndarray, depth: np.ndarray, camera: Camera, planes: tuple[Sup
     masks = np.concatenate([masks, patches])
     scores = np.concatenate([scores, np.full(len(patches), PATCH_SCORE)])
     if not len(masks):
-        return masks, scores.astype(np.float32)
+        return masks, scores.astype(np.float32), uncovered(rgb, ok, flat, inside, masks)
     order = np.argsort(-scores, kind='stable')
     masks, scores = masks[order], scores[order]
     coarse = masks[:, ::2, ::2].reshape(len(masks), -1).astype(np.float32)
     shared, size = coarse @ coarse.T, coarse.sum(axis=1)
     keep = distinct(shared / np.maximum(size[:, None] + size - shared, 1))[:limit]
-    return masks[keep], scores[keep].astype(np.float32)
+    masks = masks[keep]
+    return masks, scores[keep].astype(np.float32), uncovered(rgb, ok, flat, inside, masks)
 
 
 def _hollows(masks: np.ndarray, ok: np.ndarray, z: np.ndarray, plane: SupportPlane,

@@ -4,9 +4,34 @@
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from ris_ros.settings import option
+from ris_ros.settings import TWIN, option
+
+S = TypeVar('S')
+# Value of a twin that means: as the setting it is the twin of.
+AS_THE_OTHER = {'match_center': -2.0, 'match_width': 0.0, 'score_threshold': -1.0,
+                'ambiguity_margin': -1.0}
+
+
+def fitting(settings: S, source: str) -> S:
+    """Return the settings with the thresholds that belong to the masks that were proposed.
+
+    source: of the proposals, see `ris_ros.models.proposals.Proposals`.  Where depth proposed,
+    each setting that has a twin ("depth_" before its name) takes the twin's value, unless that
+    says "as the other"; else all stay.  What networks see of a region depends on how its mask
+    was made, so that a threshold that suits one proposer is wrong for another.
+
+    >>> chosen = DecisionSettings(score_threshold=0.2, depth_score_threshold=0.4)
+    >>> fitting(chosen, 'depth').score_threshold, fitting(chosen, 'sam').score_threshold
+    (0.4, 0.2)
+    """
+    if not source.startswith('depth'):
+        return settings
+    twins = {name: getattr(settings, TWIN + name, same) for name, same in AS_THE_OTHER.items()}
+    return replace(settings, **{name: value for name, value in twins.items()  # type: ignore
+                                if value != AS_THE_OTHER[name]})
 
 
 def by_rules(value: str, rules: str, paper: str, released: str) -> str:
@@ -25,6 +50,10 @@ class CosineSettings:
                                  source='ours', minimum=-1.0, maximum=1.0)
     match_width: float = option(0.02, 'cosine over which the odds grow by e', source='ours',
                                 minimum=1e-4, maximum=1.0)
+    depth_match_center: float = option(-2.0, 'match_center for masks that depth proposed; -2: '
+                                       'the same', source='ours', minimum=-2.0, maximum=1.0)
+    depth_match_width: float = option(0.0, 'match_width for masks that depth proposed; 0: the '
+                                      'same', source='ours', minimum=0.0, maximum=1.0)
 
 
 @dataclass(frozen=True)
@@ -45,5 +74,17 @@ class OutcomeSettings:
 
 
 @dataclass(frozen=True)
-class DecisionSettings(OutcomeSettings, CosineSettings):
+class ProposedOutcomeSettings(OutcomeSettings):
+    """The same for a method that chooses among proposals (ours)."""
+
+    depth_score_threshold: float = option(
+        -1.0, 'score_threshold for masks that depth proposed; -1: the same', source='ours',
+        minimum=-1.0, maximum=1.0)
+    depth_ambiguity_margin: float = option(
+        -1.0, 'ambiguity_margin for masks that depth proposed; -1: the same', source='ours',
+        minimum=-1.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class DecisionSettings(ProposedOutcomeSettings, CosineSettings):
     """From a cosine to a probability, and from probabilities to an outcome."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ris_ros.lazy import require
+from ris_ros.methods.options import fitting
 from ris_ros.methods.spatial import top_k
 from ris_ros.types import Grounding, Scene, View
 
@@ -32,7 +33,7 @@ def scene_of(method: str, view: View, proposals: Proposals, cache: Mapping[str, 
                  areas=masks.sum(axis=(1, 2), dtype=np.int64),
                  proposal_scores=host.scores.float().numpy(),
                  cache={'proposals': host, **cache}, timings=dict(timings),
-                 notes=(proposals.note,) if proposals.note else ())
+                 notes=(proposals.note,) if proposals.note else (), proposed_by=proposals.source)
 
 
 def flat_masks(masks: Tensor) -> Tensor:
@@ -61,8 +62,12 @@ def cosines(features: Tensor, texts: Tensor) -> np.ndarray:
     return product.double().cpu().numpy()
 
 
-def match_probability(cosine: np.ndarray, settings: DecisionSettings) -> np.ndarray:
-    """Return the probability that a region shows the phrase, from its cosine (logistic)."""
+def match_probability(cosine: np.ndarray, settings: DecisionSettings, source: str) -> np.ndarray:
+    """Return the probability that a region shows the phrase, from its cosine (logistic).
+
+    source: what proposed the regions, `Scene.proposed_by`.
+    """
+    settings = fitting(settings, source)
     z = (cosine - settings.match_center) / settings.match_width
     return 1.0 / (1.0 + np.exp(-np.clip(z, -60, 60)))
 

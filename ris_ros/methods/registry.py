@@ -14,7 +14,7 @@ from ris_ros.lazy import entry_points
 from ris_ros.methods.base import Method
 from ris_ros.methods.options import OutcomeSettings
 from ris_ros.methods.profile_settings import check_settings
-from ris_ros.settings import describe, from_mapping
+from ris_ros.settings import describe, from_mapping, put_over
 from ris_ros.types import BadInputError, MissingDependencyError, RisError
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def settings_for(method: str, profile: Profile, changes: Mapping[str, Any] | Non
                  ) -> Any:
     """Return a method's settings under a profile, with `changes` over those.
 
+    A change of a setting counts wherever masks come from, see `ris_ros.settings.put_over`.
     Raises BadInputError for an unknown method, a setting that it does not have or whose value
     does not fit, and (with file and key) for any setting of the profile that no method takes.
     """
@@ -155,4 +156,8 @@ def settings_for(method: str, profile: Profile, changes: Mapping[str, Any] | Non
     check_settings(profile, methods(), method)
     known = {info.name for info in describe(settings_class)}
     base = from_mapping(settings_class, profile.overrides(method, known))
-    return from_mapping(settings_class, changes or {}, base)
+    from_mapping(settings_class, changes or {}, base)   # what does not fit is told by its name
+    given = dict(changes or {})
+    if known <= given.keys():   # all are given, as by ROS parameters: what differs was changed
+        given = {name: value for name, value in given.items() if value != getattr(base, name)}
+    return from_mapping(settings_class, put_over(profile.overrides(method, known), given))

@@ -115,7 +115,8 @@ class Mask2FormerProposer:
             parts = [self.decode(chunk, pixels.shape[-2:], size, image.shape[:2])
                      for chunk in logits.split(step)]
             masks, scores = (torch.cat(found) for found in zip(*parts, strict=True))
-        return Proposals(masks, boxes_of(masks), scores, torch.ones_like(scores))
+        return Proposals(masks, boxes_of(masks), scores, torch.ones_like(scores),
+                         source='mask2former')
 
     def pixels(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
         """Return the padded input, (1, 3, h, w), and the rows and columns the image fills."""

@@ -30,8 +30,9 @@ class ProposalSettings:
                                        unit='pixels', source='released code', minimum=0)
     points_per_batch: int = option(64, 'prompts decoded at once', source='SAM default',
                                    minimum=1, maximum=4096)
-    proposals: str = option('sam', 'what proposes masks: SAM, objects from depth and colour, '
-                            'both, or by itself: depth where it gives masks, else SAM',
+    proposals: str = option('auto', 'what proposes masks: SAM, objects from depth and colour, '
+                            'both, or by itself: depth where it gives masks and SAM for what it '
+                            'leaves uncovered, SAM alone elsewhere',
                             paper='sam', source='depth is ours',
                             choices=('auto', 'sam', 'depth', 'both'))
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 else:
     torch = require('torch', 'models')
 
+SAM = 'sam'   # what made proposals, see `Proposals.source`
+
 # Enlarged candidate logits held at once, in float32 values: 64 MiB on a GPU; on a CPU 8 MiB,
 # which stay in its cache.
 CHUNK_VALUES = 1 << 24
@@ -44,6 +46,8 @@ class Proposals:
     masks: (N, H, W) bool on the model's device.  boxes: (N, 4) float32 x, y, width, height,
     the pixels' extent.  scores: (N,) float32 predicted IoU.  stability: (N,) float32.
     note: what the user must be told of how they were made, a sentence, or empty.
+    source: what made them: 'sam', 'mask2former', 'depth', or 'depth+sam' where depth made most
+    of them and SAM the rest; empty for masks that were handed in.
     """
 
     masks: Tensor
@@ -51,23 +55,25 @@ class Proposals:
     scores: Tensor
     stability: Tensor
     note: str = ''
+    source: str = ''
 
     def __len__(self) -> int:
         return len(self.masks)
 
     @classmethod
-    def of(cls, masks: Tensor, scores: Tensor | None = None) -> Proposals:
+    def of(cls, masks: Tensor, scores: Tensor | None = None, source: str = '') -> Proposals:
         """Return known (N, H, W) bool masks as proposals; scores (N,): 1 where none are given.
 
         Their boxes are the masks' extents, their stability is 1.
         """
         ones = torch.ones(len(masks), device=masks.device)
-        return cls(masks, boxes_of(masks), ones if scores is None else scores, ones)
+        return cls(masks, boxes_of(masks), ones if scores is None else scores, ones,
+                   source=source)
 
     def to(self, device: str) -> Proposals:
         """Return them on a device, without a copy where they are there."""
         return Proposals(self.masks.to(device), self.boxes.to(device), self.scores.to(device),
-                         self.stability.to(device), self.note)
+                         self.stability.to(device), self.note, self.source)
 
 
 def boxes_of(masks: Tensor) -> Tensor:
@@ -122,9 +128,22 @@ class SamProposer:
 
     def propose(self, view: View) -> Proposals:
         """Return the proposals of a view, by its colours alone; there may be none."""
+        side = self.settings.points_per_side
+        centres = (np.arange(side) + 0.5) / side
+        grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+        return self.propose_at(view, grid * np.array(view.size[::-1]))
+
+    def propose_at(self, view: View, points: np.ndarray) -> Proposals:
+        """Return the proposals of some point prompts alone; there may be none.
+
+        points: (n, 2) float64 x, y in pixels of the view.  Thresholds and what follows are those
+        of `propose`, where the points are a grid over the view.
+        """
+        if not len(points):
+            return no_proposals(view.size, self.device)
         with autocast(self.device, self.precision):
             embedding, input_size = self._encode(view.rgb)
-            return self._generate(embedding, input_size, view.size)
+            return self._generate(embedding, input_size, view.size, points)
 
     def embed(self, view: View) -> tuple[Tensor, tuple[int, int]]:
         """Return what `at_points` reads of a view: SAM's embedding, and the rows and columns of
@@ -166,12 +185,9 @@ class SamProposer:
         return sam_encoder.encode(self.sam.image_encoder, pixels), size
 
     def _generate(self, embedding: Tensor, input_size: tuple[int, int],
-                  size: tuple[int, int]) -> Proposals:
+                  size: tuple[int, int], points: np.ndarray) -> Proposals:
         settings = self.settings
         # In double precision, as SAM's own generator has them until the position encoding.
-        centres = (np.arange(settings.points_per_side) + 0.5) / settings.points_per_side
-        grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
-        points = grid * np.array([size[1], size[0]])
         points = points * np.array([input_size[1] / size[1], input_size[0] / size[0]])
         decoder = self.decoder(embedding)
         found = [self._candidates(part, decoder, input_size, size) for part in
@@ -191,7 +207,7 @@ class SamProposer:
             keep = nms(_extents(masks), 1.0 - changed.float(),
                         max(settings.box_nms_thresh, 0.7))
             masks, scores, stability = masks[keep], scores[keep], stability[keep]
-        return Proposals(masks, boxes_of(masks), scores, stability)
+        return Proposals(masks, boxes_of(masks), scores, stability, source=SAM)
 
     def _candidates(self, points: Tensor, decoder: Decoder, input_size: tuple[int, int],
                     size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -301,11 +317,11 @@ def _above(values: Tensor, threshold: float) -> Tensor:
     return values > threshold
 
 
-def no_proposals(size: tuple[int, int], device: str) -> Proposals:
+def no_proposals(size: tuple[int, int], device: str, source: str = SAM) -> Proposals:
     """Return the proposals of an image of (H, W) in which nothing is found."""
     return Proposals(torch.zeros(0, *size, dtype=torch.bool, device=device),
                      torch.zeros(0, 4, device=device), torch.zeros(0, device=device),
-                     torch.zeros(0, device=device))
+                     torch.zeros(0, device=device), source=source)
 
 
 def remove_small_regions(masks: Tensor, area: int) -> tuple[Tensor, Tensor]:

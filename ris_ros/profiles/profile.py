@@ -13,7 +13,7 @@ from ris_ros.models import weights
 from ris_ros.models.device import PRECISIONS, check_device
 from ris_ros.models.kinds import kinds, kinds_of_role
 from ris_ros.models.weights import FORMATS, Entry
-from ris_ros.settings import Scalar
+from ris_ros.settings import Scalar, put_over
 from ris_ros.types import BadInputError
 
 KEYS = ('help', 'extends', 'networks', 'settings', 'devices', 'precisions', 'sentence_threads',
@@ -46,7 +46,7 @@ class Profile:
 
     def overrides(self, method: str, known: Iterable[str]) -> dict[str, Any]:
         """Return this profile's settings for a method whose setting names are `known`."""
-        merged = {**self.settings.get(EVERY_METHOD, {}), **self.settings.get(method, {})}
+        merged = put_over(self.settings.get(EVERY_METHOD, {}), self.settings.get(method, {}))
         known = set(known)
         return {name: value for name, value in merged.items() if name in known}
 
@@ -171,7 +171,7 @@ class _Reader:
                 if not isinstance(value, bool | int | float | str):
                     self.fail(f'settings.{method}.{name}',
                               f'must be a number, text, true or false, not {_shown(value)}')
-            found[method] = {**found.get(method, {}), **own}
+            found[method] = put_over(found.get(method, {}), own)
         return found
 
     def places(self, key: str, networks: Mapping[str, str]) -> dict[str, str]:

@@ -141,7 +141,8 @@ class Lab:
                 analysis = self._analyse(sample.expression)
                 if analysis.command.target is not None:
                     asked.append((sample, sample.mask.load(), analysis))
-        work = _Setting(opened.view, [t for _, t, _ in asked], [a for _, _, a in asked])
+        # The papers' methods see colour alone; with depth the proposals would be other ones.
+        work = _Setting(View(opened.image), [t for _, t, _ in asked], [a for _, _, a in asked])
         answers: dict[str, list[Answer]] = {}
         refused: dict[str, int] = {}
         best = _Best(work.truths)

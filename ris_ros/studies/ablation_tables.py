@@ -45,9 +45,10 @@ def _caption(result: Mapping[str, Any]) -> str:
     first, last = result['seeds']
     oracle = next((row['oracle_miou'] for row in result['rows'].values()), None)
     return (f'{result["n"]} answerable sentences in {result["n_images"]} scenes (seeds {first} to '
-            f'{last}, split {result["split"]}), profile `{result["profile"]}`; the best proposal '
-            f'reaches {percent(oracle)}. Shares in percent, 95 % intervals by bootstrap over '
-            'scenes; differences are paired, in points of mIoU. Made by `scripts/ablations` from '
+            f'{last}, split {result["split"]}), profile `{result["profile"]}`, colour alone '
+            f'(without depth, as in the papers); the best proposal reaches {percent(oracle)}. '
+            'Shares in percent, 95 % intervals by bootstrap over scenes; differences are paired, '
+            'in points of mIoU. Made by `scripts/ablations` from '
             f'`docs/ablations/{result["group"]}.json`.')
 
 

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     results.sort(key=lambda r: int(r.key))
     facts = {**networks, 'pipeline': pipeline_said(networks['pipeline']),
-             'dataset': 'tabletop', 'split': args.split,
+             'dataset': 'tabletop', 'split': args.split, 'colour_only': True,
              'seeds': [seeds.start, seeds.stop - 1], 'version': __version__,
              'machine': machine(), 'seconds': round(seconds, 1), 'workers': args.workers}
     for group, plan in plans.items():

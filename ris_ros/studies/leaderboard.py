@@ -1,7 +1,8 @@
 """Evaluate every method on the tabletop's test split and fill the table in the README.
 
 Run by `scripts/leaderboard`.  Numbers go from `ris eval --json` through docs/leaderboard/*.json
-into the table between the two marks; none is typed by hand.
+into the table between the two marks; none is typed by hand.  What a method can do with depth is
+measured beside what it does with colour alone.
 """
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ FOLDER = Path('docs/leaderboard')
 RECORDS = Path('runs/leaderboard')   # per-sample records, so that a stopped run continues
 SCENES = 60
 TAGS = ('attribute', 'position', 'relation', 'size')
-HEAD = ('method', 'mIoU', '95 %', 'oIoU', 'P@0.5', 'P@0.9', *TAGS, 'best proposal',
+WITH_DEPTH = '_depth'   # behind a method's name: its result with depth
+HEAD = ('method', 'sees', 'mIoU', '95 %', 'oIoU', 'P@0.5', 'P@0.9', *TAGS, 'best proposal',
         'absent P / R', 'ambiguous R', 'first / further, ms')
 PLACE = HEAD.index('best proposal')   # of the column PointM, where heat maps can be compared
 
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = []
     try:
         if not args.table_only:
-            failed = [m for m in choose_methods(args.methods) if not _evaluate(m, args)]
+            failed = [f'{m}, {"with depth" if depth else "colour alone"}'
+                      for m in choose_methods(args.methods) for depth in seeing(m)
+                      if not _evaluate(m, args, depth)]
         fill(args.root / 'README.md', table(read_results(args.root / FOLDER)), (START, END))
     except BadInputError as error:
         print(f'leaderboard: {error}', file=sys.stderr)
@@ -73,13 +77,22 @@ def choose_methods(wanted: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _evaluate(method: str, args: argparse.Namespace) -> bool:
+def seeing(method: str) -> tuple[bool, ...]:
+    """Return how a method is measured: without depth, and with it where it has a use for it."""
+    from ris_ros.methods.registry import settings_for
+    from ris_ros.profiles import get_profile
+    proposals = getattr(settings_for(method, get_profile('tabletop')), 'proposals', 'sam')
+    return (False, True) if proposals in ('auto', 'depth', 'both') else (False,)
+
+
+def _evaluate(method: str, args: argparse.Namespace, depth: bool) -> bool:
     """Run `ris eval` for one method; its own messages say what went wrong."""
+    name = method + WITH_DEPTH * depth
     command = [sys.executable, '-m', 'ris_ros.cli.main', 'eval', 'tabletop', '--split', 'test',
                '--profile', 'tabletop', '--method', method, '--scenes', str(args.scenes),
-               '--workers', str(args.workers),
-               '--json', str((args.root / FOLDER / f'{method}.json').resolve()),
-               '--record', str((args.root / RECORDS / f'{method}.samples.jsonl').resolve())]
+               '--workers', str(args.workers), *(() if depth else ('--colour-only',)),
+               '--json', str((args.root / FOLDER / f'{name}.json').resolve()),
+               '--record', str((args.root / RECORDS / f'{name}.samples.jsonl').resolve())]
     return subprocess.run(command, check=False).returncode == 0
 
 
@@ -95,7 +108,8 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         counts = ', '.join(f'{r["method"]}: {r["n"]}' for r in results)
         raise BadInputError(f'the results in {folder} are over different sentences ({counts}); '
                             'run scripts/leaderboard again for all')
-    return sorted(results, key=lambda r: (-(r['miou'] or 0), r['method']))
+    return sorted(results, key=lambda r: (-(r['miou'] or 0), r['method'],
+                                          r.get('colour_only', True)))
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -103,7 +117,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     # A column that one method fills compares nothing.
     points = sum(r['pointm'] is not None for r in results) > 1
     head = (*HEAD[:PLACE], 'PointM', *HEAD[PLACE:]) if points else HEAD
-    rows = [head, tuple('---' if k == 0 else '---:' for k in range(len(head))),
+    rows = [head, tuple('---' if k < 2 else '---:' for k in range(len(head))),
             *(_row(r, points) for r in results)]
     lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
     first = results[0]
@@ -129,7 +143,10 @@ def _row(result: Mapping[str, Any], points: bool) -> tuple[str, ...]:
     latency = result['latency_ms']
     first, further = (f'{latency[k]["p50"]:.0f}' if latency[k] else '-'
                       for k in ('first', 'ground'))
-    return (f'`{result["method"]}`', f'**{percent(result["miou"])}**',
+    # Older documents say nothing of depth: there was no use for it.
+    sees = 'colour' if result.get('colour_only', True) else \
+        f'colour and depth (proposals: {result["proposals"]})'
+    return (f'`{result["method"]}`', sees, f'**{percent(result["miou"])}**',
             '-' if pair is None else f'{100 * pair[0]:.1f} to {100 * pair[1]:.1f}',
             percent(result['oiou']), percent(result['p@0.5']), percent(result['p@0.9']), *tags,
             *([percent(result['pointm'])] if points else []), percent(result['oracle_miou']),

@@ -72,7 +72,8 @@ class ClipOnly(ProposalMethod):
         scores = softmax(self.clip.logit_scale * cosine)
         relative = scores / scores.max() if len(scores) else scores
         return grounding_of(scores, np.arange(len(scores)),
-                            match_probability(cosine, self.settings), relative, None, {},
+                            match_probability(cosine, self.settings, scene.proposed_by),
+                            relative, None, {},
                             {'score': seconds_now(self.device) - start})
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ris_ros.methods.options import DecisionSettings, OutcomeSettings
+from ris_ros.methods.options import DecisionSettings, ProposedOutcomeSettings
 from ris_ros.models.options import ProposalSettings
 from ris_ros.settings import option
 
@@ -20,7 +20,7 @@ class ClipOnlySettings(DecisionSettings, ProposalSettings):
 
 
 @dataclass(frozen=True)
-class TextOnlySettings(OutcomeSettings, ProposalSettings):
+class TextOnlySettings(ProposedOutcomeSettings, ProposalSettings):
     """Settings of the baseline that compares captions of the regions with the sentence."""
 
     scorer: str = option('', "network whose text tower compares, as `ris models list` names it; "
@@ -40,7 +40,7 @@ class TextOnlySettings(OutcomeSettings, ProposalSettings):
 
 
 @dataclass(frozen=True)
-class OracleSettings(OutcomeSettings, ProposalSettings):
+class OracleSettings(ProposedOutcomeSettings, ProposalSettings):
     """Settings of the choice by the truth: those of the proposals."""
 
 

@@ -246,7 +246,7 @@ class HybridGL(ProposalMethod):
         combine = (scoring.released_scores if self.settings.rules == 'released'
                    else scoring.paper_scores)
         result = combine(inputs, plan, self.settings, target)
-        match = match_probability(cosine[:, 1], self.settings)
+        match = match_probability(cosine[:, 1], self.settings, scene.proposed_by)
         return grounding_of(
             result.final, result.candidates, match, result.relative, guidance.cpu().numpy(),
             {'semantic': result.semantic, 'guidance': result.guidance, 'plan': plan,

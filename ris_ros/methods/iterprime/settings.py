@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ris_ros.methods.options import OutcomeSettings
+from ris_ros.methods.options import ProposedOutcomeSettings
 from ris_ros.models.options import Mask2FormerSettings, ProposalSettings
 from ris_ros.settings import option
 
 
 @dataclass(frozen=True)
-class IterPrimeSettings(OutcomeSettings, Mask2FormerSettings, ProposalSettings):
+class IterPrimeSettings(ProposedOutcomeSettings, Mask2FormerSettings, ProposalSettings):
     """Everything that can be set in IteRPrimE."""
 
     rules: str = option('paper', 'as the paper states it or as the released code does',

@@ -75,7 +75,7 @@ class PCNetMethod(Method):
         settings, network = self.settings, self.model.network
         if settings.proposals != 'sam':
             raise BadInputError('PCNet asks its SAM at points of the picture and takes no other '
-                                f'proposals yet; set proposals=sam, not {settings.proposals}')
+                                f'proposals; set proposals=sam, not {settings.proposals}')
         if settings.stage > self.model.stages:
             raise BadInputError(f'this PCNet has {self.model.stages} stages, there is no stage '
                                 f'{settings.stage}')
@@ -114,7 +114,7 @@ class PCNetMethod(Method):
         if most and len(keep) > most:
             keep = keep[areas[keep].argsort(descending=True, stable=True)[:most]].sort().values
         return Proposals(found.masks[keep], found.boxes[keep], found.scores[keep],
-                         found.stability[keep])
+                         found.stability[keep], found.note, found.source)
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Answer one sentence.  Raises BadInputError where it names no object."""

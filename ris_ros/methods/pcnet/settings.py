@@ -18,6 +18,9 @@ class PCNetSettings(OutcomeSettings, ProposalSettings):
 
     network: str = option('', 'network to use in place of the one of the profile, a name that '
                           '`ris models list` shows', source='ours', builds=True)
+    proposals: str = option('sam', 'what proposes masks: PCNet asks its SAM at points, and takes '
+                            'no others', paper='sam', source='section 4.2',
+                            choices=('auto', 'sam', 'depth', 'both'), builds=True)
     rules: str = option('paper', 'how the peak becomes a mask, as the paper states it or as the '
                         'released code does', choices=('paper', 'released'))
     mask_from: str = option(

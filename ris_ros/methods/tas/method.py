@@ -281,7 +281,8 @@ class TAS(ProposalMethod):
 
         relative = np.exp(np.minimum(raw - raw[allowed].max(), 0))
         return grounding_of(
-            spread(final), kept[allowed], spread(match_probability(cosine[:, 1], s)),
+            spread(final), kept[allowed],
+            spread(match_probability(cosine[:, 1], s, scene.proposed_by)),
             spread(relative), None, details,
             {**(timings or {}), 'score': seconds_now(self.device) - start})
 

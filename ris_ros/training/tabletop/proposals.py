@@ -79,7 +79,7 @@ def known_proposals(store: SceneStore, scenes: int, size: int, weights: Path | N
     known = {f.name for f in fields(ProposalSettings)}
     # Spoiled masks are wanted here, so that none goes for a better one it shares much with.
     settings = ProposalSettings(**{**networks.profile.overrides('', known),
-                                   'overlap_nms_thresh': 1.0})
+                                   'overlap_nms_thresh': 1.0, 'proposals': 'sam'})
     seeds = [truth.seed for truth in store.truths[:scenes]]
     sources = f'{sha256_of(networks.store.verify("tabletop_sam"))} {settings} {seeds}'
     made_by = hashlib.sha256(sources.encode()).hexdigest()[:12]

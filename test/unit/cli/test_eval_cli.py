@@ -24,11 +24,11 @@ pytestmark = pytest.mark.filterwarnings('ignore:__array__ implementation:Depreca
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setattr(eval_cli, 'SegmenterSpec',
-                        lambda settings, **_: FakeSpec(shift=int(settings.get('shift', 0))))
+                        lambda settings, **_: FakeSpec(shift=settings.get('top_k_other', 0)))
     monkeypatch.setattr(eval_cli, 'method_options', lambda args: {
         'method': args.method, 'profile': args.profile, 'device': args.device,
         'precision': args.precision, 'model_dir': None,
-        'settings': dict(a.split('=') for a in args.settings)})
+        'settings': {k: int(v) for k, v in (a.split('=') for a in args.settings)}})
     monkeypatch.chdir(tmp_path)
     return refer_folder(tmp_path / 'data', extra=EXTRA)
 
@@ -89,6 +89,19 @@ def test_tabletop_is_rendered_on_the_fly_and_limited(root: Path) -> None:
     assert ris_eval('tabletop', '--limit', 14, '--json', 'u.json', '--workers', 2) == 0
     again = read_document(Path('u.json'))
     assert again['samples'] == document['samples'] and again['miou'] == document['miou']
+
+
+def test_a_result_says_what_proposed_and_whether_depth_was_withheld(root: Path, capsys) -> None:
+    assert ris_eval('refcoco', '--root', root, '--split', 'test', '--colour-only',
+                    '--json', 'c.json') == 0
+    document = read_document(Path('c.json'))
+    assert document['colour_only'] is True and document['proposals'] == 'auto'
+    assert 'proposals: auto, colour only' in capsys.readouterr().out
+    assert ris_eval('refcoco', '--root', root, '--split', 'test', '--method', 'prompt_ris',
+                    '--json', 'p.json') == 0
+    document = read_document(Path('p.json'))
+    assert document['colour_only'] is False and document['proposals'] is None
+    assert 'proposals' not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('arguments, text', [
@@ -227,7 +240,8 @@ def test_comparison_of_what_cannot_be_compared(changes, match: str) -> None:
 
 def test_compare_on_the_command_line(root: Path, capsys) -> None:
     for shift in (0, 2):
-        assert ris_eval('refcoco', '--root', root, '--split', 'test', '--set', f'shift={shift}',
+        changes = ['--set', f'top_k_other={shift}'] if shift else []
+        assert ris_eval('refcoco', '--root', root, '--split', 'test', *changes,
                         '--json', f'{shift}.json') == 0
     capsys.readouterr()
     assert ris_eval('--compare', '0.json', '2.json', '--json') == 0
@@ -268,6 +282,14 @@ def test_bench_on_the_command_line(root: Path, tmp_path: Path, monkeypatch, caps
     assert result['subject'] == 'hybridgl' and result['image'] == [60, 40]
     assert main([*arguments, '--expression', 'a cup', '--json', 'b.json']) == 0
     assert json.loads(Path('b.json').read_text())['repeats'] == 2
+    capsys.readouterr()
+    np.save('d.npy', np.ones((40, 60), np.float32))
+    Path('k.json').write_text(json.dumps({'fx': 50, 'fy': 50, 'cx': 30, 'cy': 20}))
+    depth = ['--depth', 'd.npy', '--camera-info', 'k.json']
+    assert main([*arguments, '--expression', 'a cup', *depth, '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['depth'] is True and result['depth'] is False
+    assert main([*arguments, '--expression', 'a cup', *depth[:2]]) == 2
+    assert 'go together' in capsys.readouterr().err
     assert main(arguments) == 2
     assert '--expression' in capsys.readouterr().err
     assert main(['bench', 'hybridgl', '--repeats', '0']) == 2

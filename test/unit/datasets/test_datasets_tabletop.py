@@ -152,6 +152,18 @@ def test_splits_keep_to_their_seeds():
         open_dataset('tabletop', split='clutter_train')
 
 
+def test_depth_can_be_withheld_from_every_group():
+    dataset = open_dataset('tabletop', split='val', scenes=1).without_depth()
+    (group,) = dataset.groups
+    opened, whole = group.open(), group.group.open()
+    assert opened.depth is None and whole.depth is not None
+    assert (opened.image == whole.image).all()
+    assert [s.key for s in opened.samples] == [s.key for s in whole.samples]
+    cut = group.limited(2)
+    assert cut.limit == 2 and cut.key == group.key and len(cut.open().samples) == 2
+    assert cut.open().view.depth is None
+
+
 def test_a_union_leaves_its_parts_as_they_are():
     a, b = (ArrayMask(np.arange(4).reshape(2, 2) == k) for k in (0, 3))
     assert UnionMask((a, b)).load().tolist() == [[True, False], [False, True]]

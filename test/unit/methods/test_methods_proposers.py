@@ -35,11 +35,15 @@ class Sam:
     """A proposer that knows its answer and counts how often it is asked."""
 
     def __init__(self, *masks):
-        self.masks, self.asked = np.stack(masks), 0
+        self.masks, self.asked, self.points = np.stack(masks), 0, None
 
     def propose(self, _):
         self.asked += 1
-        return Proposals.of(torch.from_numpy(self.masks))
+        return Proposals.of(torch.from_numpy(self.masks), source='sam')
+
+    def propose_at(self, _, points):
+        self.points = points
+        return Proposals.of(torch.from_numpy(self.masks), source='sam')
 
 
 class Networks:
@@ -58,10 +62,10 @@ def propose(choice, sam, seen):
     return proposer_of(Networks(sam), ProposalSettings(proposals=choice)).propose(seen)
 
 
-def test_by_default_sam_proposes_as_it_did():
+def test_sam_proposes_as_it_did_where_it_is_asked_for():
     sam = Sam(FLAT)
-    assert ProposalSettings().proposals == 'sam'
-    assert proposer_of(Networks(sam), ProposalSettings()) is sam
+    assert ProposalSettings().proposals == 'auto'
+    assert proposer_of(Networks(sam), ProposalSettings(proposals='sam')) is sam
 
 
 def test_depth_alone_loads_no_network():
@@ -73,8 +77,42 @@ def test_depth_alone_loads_no_network():
 
 def test_auto_takes_depth_and_does_not_ask_sam():
     sam = Sam(FLAT)
-    assert propose('auto', sam, view()).masks.tolist() == [THING.tolist()]
-    assert sam.asked == 0
+    found = propose('auto', sam, view())
+    assert found.masks.tolist() == [THING.tolist()] and found.source == 'depth'
+    assert sam.asked == 0 and sam.points is None
+
+
+def seen_with_paper():
+    seen = view()
+    seen.rgb[FLAT] = 250, 240, 60
+    return seen
+
+
+def test_auto_asks_sam_at_what_lies_flat_in_another_colour_and_only_there():
+    elsewhere = np.roll(FLAT, 250, axis=1)
+    sam = Sam(FLAT, elsewhere)
+    found = propose('auto', sam, seen_with_paper())
+    (x, y), = sam.points
+    assert FLAT[int(y), int(x)] and sam.asked == 0
+    assert found.masks.tolist() == [THING.tolist(), FLAT.tolist()]
+    assert found.source == 'depth+sam'
+    assert len(found.boxes) == len(found.scores) == len(found.stability) == 2
+
+
+def test_what_sam_draws_outside_of_the_uncovered_is_not_taken():
+    found = propose('auto', Sam(np.roll(FLAT, 250, axis=1)), seen_with_paper())
+    assert found.masks.tolist() == [THING.tolist()] and found.source == 'depth'
+
+
+def test_auto_asks_sam_at_what_was_not_measured():
+    seen = view()
+    seen.depth[FLAT] = np.nan
+    seen.depth[30:50, 40:160] = 1.4   # so that no plane rings it, which depth would propose
+    seen.depth[100:130, 40:160] = 1.4
+    sam = Sam(FLAT)
+    found = propose('auto', sam, seen)
+    assert sam.points is not None and any(FLAT[int(y), int(x)] for x, y in sam.points)
+    assert FLAT.tolist() in found.masks.tolist()
 
 
 @pytest.mark.parametrize(('seen', 'note'), [
@@ -82,7 +120,7 @@ def test_auto_takes_depth_and_does_not_ask_sam():
     (view(thing=False), 'nothing stands on the plane')])
 def test_auto_falls_back_on_sam_and_says_why(seen, note):
     found = propose('auto', Sam(FLAT), seen)
-    assert found.masks.tolist() == [FLAT.tolist()]
+    assert found.masks.tolist() == [FLAT.tolist()] and found.source == 'sam'
     assert note in found.note and bool(note) == bool(found.note)
 
 
@@ -92,11 +130,13 @@ def test_both_leaves_out_what_is_the_same():
     found = propose('both', Sam(nearly, FLAT), view())
     assert found.masks.tolist() == [THING.tolist(), FLAT.tolist()]
     assert len(found.boxes) == len(found.scores) == len(found.stability) == 2
+    assert found.source == 'depth+sam'
 
 
 def test_depth_without_any_depth_proposes_nothing_and_the_answer_says_so():
     found = DepthProposer('depth').propose(view(depth=False))
     assert len(found) == 0 and 'there is no depth image' in found.note
+    assert found.source == 'depth'
     scene = scene_of('any', view(depth=False), found.to('cpu'), {}, {})
     none = Grounding(np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
     answer = decide(scene, none, Command('the mug', target=Target('the mug')), OutcomeSettings())

@@ -295,3 +295,21 @@ def test_rows_without_a_mask_need_no_look(size, kind):
         assert rows.start > 0 and rows.stop - rows.start < 0.8 * size[0]
     for part, whole in zip(proposer._measure(full, rows), proposer._measure(full), strict=True):
         torch.testing.assert_close(part, whole, rtol=0, atol=0, equal_nan=True)
+
+
+def test_points_are_prompted_as_the_grid_is():
+    """The grid's own points, handed in, give what `propose` gives; none give none."""
+    sam = build_sam(SMALL)
+    proposer = SamProposer(sam, ProposalSettings(points_per_side=3, pred_iou_thresh=0.0,
+                                                 stability_score_thresh=0.0))
+    view = View(image(0))
+    whole = proposer.propose(view)
+    height, width = view.size
+    centres = (np.arange(3) + 0.5) / 3
+    points = np.stack(np.meshgrid(centres * width, centres * height), axis=-1).reshape(-1, 2)
+    again = proposer.propose_at(view, points)
+    assert len(whole) and torch.equal(whole.masks, again.masks)
+    assert torch.equal(whole.scores, again.scores) and again.source == whole.source == 'sam'
+    one = proposer.propose_at(view, points[:1])
+    assert 0 < len(one) <= 3
+    assert len(proposer.propose_at(view, points[:0])) == 0

@@ -311,7 +311,7 @@ def test_table_without_its_reference_row() -> None:
 def test_rows_share_proposals_only_under_equal_settings(
         settings: ProposalSettings | Mask2FormerSettings) -> None:
     for info in describe(settings):
-        changed = (info.choices[0] if info.choices else
+        changed = (info.choices[-1] if info.choices else
                    info.default + 1 if isinstance(info.default, int) else info.default / 2)
         assert changed != info.default
         other = replace(settings, **{info.name: changed})

@@ -70,6 +70,30 @@ def test_methods_whose_networks_are_here_are_evaluated(monkeypatch, capsys) -> N
     assert leaderboard.choose_methods(['tas']) == ['tas'], 'who asks for it is told by it'
 
 
+def test_what_has_a_use_for_depth_is_measured_with_and_without(monkeypatch) -> None:
+    from ris_ros.studies import leaderboard
+    assert leaderboard.seeing('hybridgl') == leaderboard.seeing('iterprime') == (False, True)
+    assert leaderboard.seeing('prompt_ris') == leaderboard.seeing('pcnet') == (False,)
+    commands = []
+    monkeypatch.setattr(leaderboard.subprocess, 'run', lambda command, check: (
+        commands.append(command) or type('Done', (), {'returncode': 0})))
+    monkeypatch.setattr(leaderboard, 'fill', lambda *_: None)
+    monkeypatch.setattr(leaderboard, 'read_results', lambda _: [])
+    monkeypatch.setattr(leaderboard, 'table', lambda _: '')
+    assert leaderboard.main(['--methods', 'tas']) == 0
+    plain, with_depth = commands
+    assert '--colour-only' in plain and '--colour-only' not in with_depth
+    assert plain[plain.index('--json') + 1].endswith('tas.json')
+    assert with_depth[with_depth.index('--json') + 1].endswith('tas_depth.json')
+
+
+def test_the_table_says_what_a_method_saw(project: Path) -> None:
+    results = leaderboard.read_results(project / leaderboard.FOLDER)
+    results[0] = {**results[0], 'colour_only': False, 'proposals': 'auto'}
+    rows = [line for line in leaderboard.table(results).splitlines() if line.startswith('| `')]
+    assert '| colour and depth (proposals: auto) |' in rows[0] and '| colour |' in rows[1]
+
+
 def test_results_over_different_sentences_are_refused(project: Path, capsys) -> None:
     path = project / leaderboard.FOLDER / 'fake0.json'
     document = read_document(path)
