@@ -167,7 +167,8 @@ def test_sam_in_bf16_beside_clip_in_fp32(picture):
     """Proposals of the one go to the other: the answer is that of fp32, features are fp32."""
     plain = tabletop('clip_only')
     mixed = tabletop('clip_only', precision='fp32,sam=bf16')
-    assert mixed.method.clip.precision == 'fp32' and mixed.method.proposer.precision == 'bf16'
+    assert mixed.method.clip.precision == 'fp32' and (
+        mixed.method.proposer.other.precision == 'bf16')
     scenes = [s.prepare(picture) for s in (plain, mixed)]
     scores = [s.proposal_scores for s in scenes]
     assert len(scores[0]) and not (len(scores[0]) == len(scores[1])
