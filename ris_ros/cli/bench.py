@@ -76,5 +76,6 @@ def _method(args: argparse.Namespace) -> dict[str, Any]:
             images = [replace(image, view=View(image.view.rgb)) for image in images]
     said = {name: value for name, value in networks_said(options).items()
             if name != 'method'}
-    return {'subject': args.subject, **said, 'depth': images[0].view.depth is not None,
+    return {'subject': args.subject, **said,
+            'depth': any(image.view.depth is not None for image in images),
             **run_bench(SegmenterSpec(**options), images, args.repeats)}
