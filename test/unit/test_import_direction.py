@@ -1,5 +1,6 @@
 """Imports point one way, in no circle, and only the rooms of ROS know ROS."""
 import ast
+import functools
 
 import pytest
 
@@ -51,6 +52,7 @@ MODULES = modules()
 GRAPH = module_graph()
 
 
+@functools.cache
 def parse(path):
     return ast.parse(path.read_text(encoding='utf-8'), str(path))
 
