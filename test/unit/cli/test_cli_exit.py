@@ -84,8 +84,8 @@ from ris_ros.cli.main import main
 if __name__ == '__main__':
     root = refer_folder(Path('data'), extra=EXTRA)
     eval_cli.SegmenterSpec = lambda **_: FakeSpec(seconds=float(sys.argv[2]), log=Path('log'))
-    eval_cli.method_options = lambda args: {'method': 'clip_only', 'profile': 'tabletop', 'device': 'cpu',
-                                            'settings': {}}
+    eval_cli.method_options = lambda args: {
+        'method': 'clip_only', 'profile': 'tabletop', 'device': 'cpu', 'settings': {}}
     sys.exit(main(['eval', 'refcoco', '--root', str(root), '--split', 'train', '--quiet',
                    '--workers', sys.argv[1]]))
 """
