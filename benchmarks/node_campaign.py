@@ -166,7 +166,7 @@ def attack_flood(seconds: float, rate_hz: float = 100.0) -> dict[str, Any]:
             1 / rate_hz, lambda: identities.append(peer.say('the red box')))
         peer.spin(seconds)
         peer.node.destroy_timer(timer)
-        promise(peer.wait(lambda: all(i in peer.answers for i in identities), 30.0),
+        promise(peer.wait(lambda: all(i in peer.answers for i in identities), 120.0),
                 f'{sum(i not in peer.answers for i in identities)} of {len(identities)} commands '
                 'have no result')
         peer.spin(1.0)

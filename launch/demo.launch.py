@@ -28,6 +28,7 @@ ARGUMENTS = (
     ('method', '', 'segmentation method (empty: as params_file says)'),
     ('profile', '', 'weights behind the method (empty: as params_file says)'),
     ('device', '', 'auto, cpu or cuda:N (empty: as params_file says)'),
+    ('target_frame', '', 'frame of targets (empty: as params_file says)'),
 )
 
 
@@ -41,7 +42,7 @@ def generate_launch_description():
             PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'ris.launch.py')),
             launch_arguments={name: value[name] for name in
                               ('namespace', 'params_file', 'method', 'profile',
-                               'device')}.items()),
+                               'device', 'target_frame')}.items()),
         Node(package='ris_ros', executable='tabletop_camera', name='tabletop_camera',
              namespace=value['namespace'], output='screen',
              parameters=[{'rate_hz': ParameterValue(value['rate_hz'], value_type=float),

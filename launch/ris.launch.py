@@ -28,6 +28,9 @@ ARGUMENTS = (
     ('method', '', f'segmentation method, as `ris methods` lists them ({AS_IN_FILE})'),
     ('profile', '', f'weights behind the method: tabletop, robot or paper ({AS_IN_FILE})'),
     ('device', '', f'auto, cpu or cuda:N ({AS_IN_FILE})'),
+    ('target_frame', '', f'frame of targets, e.g. base_link; needs tf2 ({AS_IN_FILE})'),
+    ('image_transport', '', 'raw, or compressed for <image>/compressed '
+                            f'({AS_IN_FILE})'),
     ('autostart', '', f'configure and activate the node by itself ({AS_IN_FILE}, else true)'),
     ('use_sim_time', '', f'take the time from /clock ({AS_IN_FILE}, else false)'),
     ('log_level', 'info', 'debug, info, warn or error'),
@@ -50,8 +53,9 @@ def start_node(context):
         arguments=['--ros-args', '--log-level', f'ris_node:={value["log_level"]}'],
         parameters=[ParameterFile(value['params_file'], allow_substs=True),
                     *([parameters] if parameters else [])],
-        remappings=[('image', value['image']), ('camera_info', value['camera_info']),
-                    ('depth/image', value['depth']),
+        remappings=[('image', value['image']),
+                    ('image/compressed', value['image'] + '/compressed'),
+                    ('camera_info', value['camera_info']), ('depth/image', value['depth']),
                     ('/tf', 'tf'), ('/tf_static', 'tf_static')],
         # Of this node alone: what is started beside it keeps the user's environment.
         additional_env={'RCUTILS_LOGGING_BUFFERED_STREAM': '1', **profile})]

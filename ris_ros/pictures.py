@@ -27,36 +27,57 @@ ORIENTATION_TAG = 0x0112
 GREY_BITS = (8, 10, 12, 14, 16, 24, 32)
 
 
-def open_picture(path: Path | str, what: str = 'the image', extra: str = 'models') -> Image:
-    """Return a picture file's first frame, decoded, as it is stored.
+def open_picture(source: Path | str | bytes, what: str = 'the image', extra: str = 'models'
+                 ) -> Image:
+    """Return a picture's first frame, decoded, as it is stored.
 
-    what: how messages call it.  extra: the pip extra that brings Pillow.  Raises BadInputError
-    for a file that is missing, empty, truncated, no picture of a format that cameras write, or
-    larger than MAX_SIDE pixels a side or MAX_PIXELS in all; nothing of that size is decoded.
+    source: a file, or the bytes of one.  what: how messages call it.  extra: the pip extra that
+    brings Pillow.  Raises BadInputError for a file that is missing, empty, truncated, no
+    picture of a format that cameras write, or larger than MAX_SIDE pixels a side or MAX_PIXELS
+    in all; nothing of that size is decoded.
     """
     pil = require('PIL.Image', extra)
+    name = what if isinstance(source, bytes) else f'{what} {source}'
     try:
         with warnings.catch_warnings():
             # Twice the limit is Pillow's error, up to there only its warning.
             warnings.simplefilter('error', pil.DecompressionBombWarning)
-            with _stream(Path(path)) as stream:
+            with _stream(source) as stream:
                 picture = pil.open(stream)
-                _check_picture(picture, path, what)
+                _check_picture(picture, name)
                 picture.load()
                 return picture
     except BadInputError:
         raise
     except FileNotFoundError:
-        raise BadInputError(f'{what} {path} is missing') from None
+        raise BadInputError(f'{name} is missing') from None
     except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
-        raise BadInputError(f'{what} {path} cannot be read: it has more than '
+        raise BadInputError(f'{name} cannot be read: it has more than '
                             f'{MAX_PIXELS / 1e6:.0f} million pixels; make it smaller') from error
     except pil.UnidentifiedImageError as error:
-        raise BadInputError(f'{what} {path} cannot be read as a picture: it is empty, cut short '
+        raise BadInputError(f'{name} cannot be read as a picture: it is empty, cut short '
                             'or no PNG, JPEG, WebP, TIFF or the like') from error
     except Exception as error:   # a damaged picture raises nearly anything in Pillow's readers
-        raise BadInputError(f'{what} {path} cannot be read as a picture: '
+        raise BadInputError(f'{name} cannot be read as a picture: '
                             f'{getattr(error, "strerror", None) or error}') from error
+
+
+def decoded(data: bytes, what: str = 'the image', extra: str = 'models') -> np.ndarray:
+    """Return an encoded picture, as cameras send them, as (H, W, 3) uint8 RGB.
+
+    Pixels are taken as they are stored, whatever an EXIF orientation says: intrinsics and depth
+    are those of the sensor.  16-bit grey is brought to 8 bits by its high byte, the same in
+    every picture of a stream.  Raises BadInputError as `open_picture` does.
+    """
+    picture = open_picture(data, what, extra)
+    if picture.mode.startswith('I'):
+        grey = (np.asarray(picture).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    try:
+        return _rgb(picture)
+    except (ValueError, OSError, MemoryError) as error:
+        raise BadInputError(f'{what} cannot be read as colours: its mode is {picture.mode} '
+                            f'({error}); send JPEG or PNG') from error
 
 
 def read_picture(path: Path | str, exif: bool = True, what: str = 'the image',
@@ -133,20 +154,24 @@ def _rgb(picture: Image) -> np.ndarray:
     return np.array(picture.convert('RGB'))
 
 
-def _check_picture(picture: Image, path: Path | str, what: str) -> None:
+def _check_picture(picture: Image, name: str) -> None:
     width, height = picture.size
     if picture.format not in FORMATS:
-        raise BadInputError(f'{what} {path} is {picture.format}, which is not read; save it as '
+        raise BadInputError(f'{name} is {picture.format}, which is not read; save it as '
                             'PNG or JPEG')
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise BadInputError(f'{what} {path} cannot be read: it is {width}x{height}, at most '
+        raise BadInputError(f'{name} cannot be read: it is {width}x{height}, at most '
                             f'{MAX_SIDE} pixels a side and {MAX_PIXELS / 1e6:.0f} million in all '
                             'are allowed; make it smaller')
 
 
 @contextlib.contextmanager
-def _stream(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or what comes through a pipe, for a reader that jumps about in it."""
+def _stream(source: Path | str | bytes) -> Iterator[IO[bytes]]:
+    """Open bytes, a file, or what comes through a pipe, for a reader that jumps about in it."""
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    path = Path(source)
     with path.open('rb') as stream:
         if stream.seekable():
             yield stream

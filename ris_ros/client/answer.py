@@ -15,13 +15,26 @@ class AnsweredCandidate:
     """One of the objects that may be meant.
 
     rank: from 1, the best.  score: [0, 1].  roi: x, y, width, height in pixels.  phrase: what
-    was looked for.
+    was looked for.  point: x, y, z in metres in the answer's `frame_id`, None where not known.
     """
 
     rank: int
     score: float
     roi: tuple[float, float, float, float]
     phrase: str = ''
+    point: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class AnsweredBox:
+    """The upright box around the target, in the answer's frame.
+
+    centre: metres.  orientation: a quaternion x, y, z, w.  size: metres along its own axes.
+    """
+
+    centre: tuple[float, float, float]
+    orientation: tuple[float, float, float, float]
+    size: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,8 @@ class Answer:
     message: one sentence, empty where all went well.  header: std_msgs/Header of the image it
     was answered on; of the answer's own time where there was none.  point: x, y, z of the
     target in metres in the frame `frame_id`; None where there is no target.  orientation: of
-    the target's pose there, a quaternion x, y, z, w, or None.  score, margin: [0, 1], None
+    the target's pose there, a quaternion x, y, z, w, or None.  box: around the target, known
+    where somebody listens to the node's markers or detections.  score, margin: [0, 1], None
     where no method was asked.  total_ms: from the command's arrival to its end.  values: all
     that the message says, by its keys, as text.
     """
@@ -44,6 +58,7 @@ class Answer:
     frame_id: str = ''
     point: tuple[float, float, float] | None = None
     orientation: tuple[float, float, float, float] | None = None
+    box: AnsweredBox | None = None
     score: float | None = None
     margin: float | None = None
     total_ms: float | None = None
@@ -85,7 +100,7 @@ def answer_of(message: Any) -> Answer:
             outcome=Outcome[values['outcome']], message=first.message, header=message.header,
             frame_id=values.get('frame_id', ''), point=_numbers(values, 'point_xyz', 3),
             orientation=_numbers(values, 'orientation_xyzw', 4),
-            score=_number(values, 'score'), margin=_number(values, 'margin'),
+            box=_box(values), score=_number(values, 'score'), margin=_number(values, 'margin'),
             total_ms=_number(values, 'total_ms'),
             candidates=tuple(filter(None, map(_candidate, others))), values=values)
     except (KeyError, ValueError, AttributeError) as error:
@@ -99,7 +114,13 @@ def _candidate(status: Any) -> AnsweredCandidate | None:
         return None
     roi = _numbers(values, 'roi', 4) or (0.0, 0.0, 0.0, 0.0)
     return AnsweredCandidate(int(values['rank']), float(values['score']), roi,
-                             values.get('phrase', ''))
+                             values.get('phrase', ''), _numbers(values, 'point_xyz', 3))
+
+
+def _box(values: Mapping[str, str]) -> AnsweredBox | None:
+    centre = _numbers(values, 'box_xyz', 3)
+    return None if centre is None else AnsweredBox(
+        centre, _numbers(values, 'box_xyzw', 4), _numbers(values, 'box_size', 3))
 
 
 def _number(values: Mapping[str, str], key: str) -> float | None:

@@ -29,7 +29,7 @@ from std_srvs.srv import Trigger
 from ris_ros.client.answer import Answer, answer_of
 from ris_ros.types import BadInputError, RisError
 
-BURST = QoSProfile(depth=1000)   # as the node's own
+BURST = QoSProfile(depth=10_000)   # as the node's own
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SETTLE_S = 0.3      # each side learns of the other by itself; a result may come before ours does
 LOOK_S = 0.02       # how often it is looked whether the node is there

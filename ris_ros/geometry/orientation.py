@@ -45,6 +45,29 @@ def rotate(quaternion: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return vector + w * turned + np.cross(q, turned)
 
 
+def quaternion_of(axes: np.ndarray) -> np.ndarray:
+    """Return the (4,) unit quaternion whose turned x, y, z axes are the columns of (3, 3) `axes`.
+
+    axes: a right-handed rotation matrix.
+
+    >>> quaternion_of(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])).round(3).tolist()
+    [0.0, 0.0, 0.707, 0.707]
+    """
+    m = np.asarray(axes, dtype=np.float64)
+    # Four times the products of the components; the largest square divides without loss.
+    products = np.array([
+        [1 + m[0, 0] - m[1, 1] - m[2, 2], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0],
+         m[2, 1] - m[1, 2]],
+        [m[1, 0] + m[0, 1], 1 - m[0, 0] + m[1, 1] - m[2, 2], m[2, 1] + m[1, 2],
+         m[0, 2] - m[2, 0]],
+        [m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], 1 - m[0, 0] - m[1, 1] + m[2, 2],
+         m[1, 0] - m[0, 1]],
+        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1],
+         1 + m[0, 0] + m[1, 1] + m[2, 2]]])
+    row = products[int(products.diagonal().argmax())]
+    return row / np.linalg.norm(row) + 0.0
+
+
 def _quaternion_to_axis(direction: np.ndarray) -> np.ndarray:
     """Return the shortest rotation that takes +z to `direction`."""
     length = float(np.linalg.norm(direction))

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -38,6 +38,7 @@ LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STREAMS: Mapping[StreamName, tuple[str, Any]] = {
     'image': ('image', Image), 'depth': ('depth/image', Image),
     'info': ('camera_info', CameraInfo)}
+COMPRESSED = ('image/compressed', CompressedImage)
 
 
 class OnDemandGroup(CallbackGroup):
@@ -67,11 +68,16 @@ class CameraIntake:
     """The subscriptions to the camera, open between `open` and `close`.
 
     on_frame(stream, message) is called for messages that come while eagerly listened for.
+    transport: of the colour image, 'raw' or 'compressed'.
     See `ris_ros.service.ports.Intake`.
     """
 
-    def __init__(self, node: Node, on_frame: Callable[[StreamName, Stamped], None]) -> None:
+    def __init__(self, node: Node, on_frame: Callable[[StreamName, Stamped], None],
+                 transport: str = 'raw') -> None:
         self._node, self._on_frame = node, on_frame
+        self._topics = dict(STREAMS)
+        if transport == 'compressed':
+            self._topics['image'] = COMPRESSED
         self._new_group()
         self._subscriptions: list[tuple[StreamName, bool, Any]] = []
         self._with_depth: bool | None = None  # None while closed
@@ -128,7 +134,7 @@ class CameraIntake:
         return self._lost['image']
 
     def _subscribe(self, stream: StreamName, qos: QoSProfile, lasting: bool = False) -> None:
-        topic, kind = STREAMS[stream]
+        topic, kind = self._topics[stream]
         callback: Callable[..., None] = partial(self._on_message, stream, lasting)
         if not hasattr(Subscription, 'CallbackType'):  # ROS 2 Humble tells nothing of messages
             callback = partial(self._on_bare_message, stream, lasting)
@@ -152,7 +158,7 @@ class CameraIntake:
         if not self._with_depth or 'info' in self._seen or any(
                 lasting for _, lasting, _ in self._subscriptions):
             return
-        topic = self._node.resolve_topic_name(STREAMS['info'][0])
+        topic = self._node.resolve_topic_name(self._topics['info'][0])
         if any(publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
                for publisher in self._node.get_publishers_info_by_topic(topic)):
             self._subscribe('info', LATCHED_QOS, lasting=True)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Arguments of ris.launch.py that are parameters of the node, with their type.
-PARAMETERS: Mapping[str, type] = {'method': str, 'profile': str, 'device': str,
-                                  'autostart': bool, 'use_sim_time': bool}
+PARAMETERS: Mapping[str, type] = {
+    'method': str, 'profile': str, 'device': str, 'target_frame': str, 'image_transport': str,
+    'autostart': bool, 'use_sim_time': bool}
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ris_ros.geometry import (
@@ -22,6 +22,7 @@ from ris_ros.geometry import (
     depth_to_metres,
 )
 from ris_ros.nodes.encodings import COLOUR_ENCODINGS, DEPTH, ENCODINGS, PLAIN, Encoding
+from ris_ros.pictures import decoded
 from ris_ros.service.text import carriable, shortened
 from ris_ros.types import BadInputError, Camera
 
@@ -73,6 +74,22 @@ def image_to_rgb(message: Image) -> np.ndarray:
     to_rgb = _encoding(message.encoding, COLOUR_ENCODINGS).to_rgb
     assert to_rgb is not None
     return np.ascontiguousarray(to_rgb(image_to_array(message)))
+
+
+def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
+    """Return a compressed picture (JPEG, PNG, WebP) as contiguous (H, W, 3) uint8 RGB.
+
+    Raises BadInputError for what is no such picture or too large, for depth, and for a Bayer
+    pattern that was compressed before its colours were made.
+    """
+    stored, _, how = message.format.partition(';')
+    if 'compressedDepth' in how:
+        raise BadInputError('the compressed image holds depth; remap image/compressed to the '
+                            'colour camera')
+    if stored.startswith('bayer') and 'bgr' not in how and 'rgb' not in how:
+        raise BadInputError(f'the compressed image is a raw Bayer pattern ({stored}); publish '
+                            'the debayered one')
+    return np.ascontiguousarray(decoded(bytes(message.data), 'the compressed image'))
 
 
 def image_to_depth(message: Image, unit: str = 'auto') -> np.ndarray:

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from ris_ros.nodes.transforms import require_tf2
 from ris_ros.service.parameters import (
     NodeParameters,
     ParameterSpec,
@@ -24,7 +25,7 @@ from ris_ros.service.parameters import (
 )
 from ris_ros.service.segmenters import method_defaults, method_names
 from ris_ros.settings import Scalar, check, describe
-from ris_ros.types import BadInputError, RisError
+from ris_ros.types import BadInputError, MissingDependencyError, RisError
 
 OF_RCLPY = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 
@@ -56,7 +57,11 @@ class LiveParameters:
 
         def on_set(changed: list[Parameter]) -> SetParametersResult:
             self._now = None
-            return validate(changed)
+            result = validate(changed)
+            if result.successful and any(parameter.name == 'target_frame' and parameter.value
+                                         for parameter in changed):
+                return without_tf2()
+            return result
 
         for text in unknown_names(given(node), table):
             node.get_logger().warning(text)
@@ -86,6 +91,15 @@ class LiveParameters:
         method = self.current.method
         return {info.name: self._node.get_parameter(f'{method}.{info.name}').value
                 for info in describe(self._settings_class)}
+
+
+def without_tf2() -> SetParametersResult:
+    """Return whether a target frame can be set: not without tf2_ros."""
+    try:
+        require_tf2()
+    except MissingDependencyError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
 
 
 def declare(node: Node, table: Sequence[ParameterSpec]) -> None:

@@ -1,21 +1,25 @@
 """The session's ports over rclpy: clocks, what is asked of the graph, publishers, conversion."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from ris_ros.geometry import DEPTH_ENCODINGS, Calibration
+from ris_ros.geometry import DEPTH_ENCODINGS, Calibration, RigidTransform
 from ris_ros.nodes.messages import (
+    array_to_image,
     calibration_from_info,
     camera_from_info,
+    compressed_to_rgb,
     diagnostic_array,
     diagnostic_status,
     image_to_depth,
@@ -24,7 +28,10 @@ from ris_ros.nodes.messages import (
 )
 from ris_ros.nodes.outputs import Outputs, result_message
 from ris_ros.nodes.parameters import LiveParameters
+from ris_ros.nodes.transforms import TfFrames
+from ris_ros.service.commands import CommandRecord
 from ris_ros.service.frames import FrameSet, Stamped
+from ris_ros.service.health import Check
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.results import Result, Status
 from ris_ros.service.text import carriable, shortened
@@ -32,7 +39,7 @@ from ris_ros.service.worker import Reply
 from ris_ros.types import Camera, Level
 
 # Deep enough that no command and no result of a burst is lost on its way.
-BURST_QOS = QoSProfile(depth=1000)
+BURST_QOS = QoSProfile(depth=10_000)
 
 
 class RosClock:
@@ -61,10 +68,12 @@ class RosClock:
 
 
 class RosSurroundings:
-    """The node's parameters, its topics' names and who publishes on them."""
+    """The node's parameters, its topics' names, who publishes and listens, and tf2."""
 
-    def __init__(self, node: Node, parameters: LiveParameters) -> None:
+    def __init__(self, node: Node, parameters: LiveParameters, publisher: RosPublisher,
+                 frames: TfFrames) -> None:
         self._node, self._parameters = node, parameters
+        self._publisher, self._frames = publisher, frames
 
     def parameters(self) -> NodeParameters:
         """Return the parameters as they are now."""
@@ -72,12 +81,26 @@ class RosSurroundings:
 
     def image_topic(self) -> str:
         """Return the full name of the colour topic, remapped as it is."""
-        return self._node.resolve_topic_name('image')
+        return self._node.resolve_topic_name(
+            'image/compressed' if self.parameters().image_transport == 'compressed' else 'image')
 
     def depth_is_offered(self) -> bool:
         """Say whether somebody publishes depth."""
         # count_publishers does not remap names by itself.
         return self._node.count_publishers(self._node.resolve_topic_name('depth/image')) > 0
+
+
+    def wants_detail(self, parameters: NodeParameters) -> bool:
+        """Say whether somebody looks at boxes and the places of candidates."""
+        return self._publisher.watched(parameters)
+
+    def clock_jumped(self) -> None:
+        """Forget the transforms that were heard."""
+        self._frames.forget()
+
+    def transform(self, target: str, image: Stamped) -> RigidTransform | str:
+        """Return the transform from the image's frame at its stamp, or why there is none yet."""
+        return self._frames.transform(target, image)
 
 
 class RosPublisher:
@@ -92,6 +115,8 @@ class RosPublisher:
         self._status = node.create_publisher(
             DiagnosticArray, '~/status',
             QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics',
+                                                  QoSProfile(depth=10))
         self._outputs: Outputs | None = None
 
     def open_outputs(self) -> None:
@@ -107,7 +132,17 @@ class RosPublisher:
     def outputs(self, reply: Reply, frames: FrameSet, parameters: NodeParameters) -> None:
         """Publish masks and targets with the header of their image."""
         assert self._outputs is not None, 'the node is not configured'
-        self._outputs.publish(reply, frames.image.message.header, parameters)
+        record: CommandRecord = reply.token.record
+        self._outputs.publish(reply, frames.image.message.header, parameters, record)
+
+    def watched(self, parameters: NodeParameters) -> bool:
+        """Say whether somebody looks at boxes and the places of candidates."""
+        return self._outputs is not None and self._outputs.watched(parameters)
+
+    def clear(self) -> None:
+        """Take all markers out of the viewers."""
+        if self._outputs is not None and self._can_speak():
+            self._outputs.clear(self._header())
 
     def result(self, result: Result) -> None:
         """Publish a command's end, with the header of its image where it had one; log it."""
@@ -133,6 +168,13 @@ class RosPublisher:
                                     status.values)
         self._status.publish(diagnostic_array(self._header(), [message]))
 
+    def diagnostics(self, checks: Sequence[Check]) -> None:
+        """Publish how each part of the node fares, under its full name."""
+        if self._can_speak():
+            name = self._node.get_fully_qualified_name().lstrip('/')
+            self._diagnostics.publish(diagnostic_array(self._header(),
+                                                       check_statuses(name, checks)))
+
     # rclpy binds a line of code to the severity of its first call, hence one function each.
     def note(self, text: str) -> None:
         """Log at level INFO."""
@@ -154,12 +196,19 @@ class RosPublisher:
         return Header(stamp=self._node.get_clock().now().to_msg())
 
 
+def check_statuses(name: str, checks: Sequence[Check]) -> list[DiagnosticStatus]:
+    """Return checks as messages; name: whose parts they are about."""
+    return [diagnostic_status(check.level.value, f'{name}: {check.name}', check.message,
+                              check.values, name) for check in checks]
+
+
 class MessageConverter:
     """Camera messages to arrays; see `ris_ros.service.sight.Converter`."""
 
     def rgb(self, image: Any) -> np.ndarray:
         """Return a colour image as (H, W, 3) uint8 RGB."""
-        return image_to_rgb(image)
+        return (compressed_to_rgb(image) if isinstance(image, CompressedImage)
+                else image_to_rgb(image))
 
     def depth(self, depth: Any, unit: str) -> np.ndarray:
         """Return a depth image as (H, W) float32 metres, NaN where nothing was measured."""
@@ -176,6 +225,18 @@ class MessageConverter:
     def calibration(self, info: Any) -> Calibration:
         """Return all that a CameraInfo says."""
         return calibration_from_info(info)
+
+
+def examine_conversion() -> Check:
+    """Send a picture and depth there and back through their messages."""
+    picture = np.arange(3 * 12, dtype=np.uint8).reshape(3, 4, 3)
+    depth = np.array([[500, 0], [1250, 65535]], np.uint16)
+    read = MessageConverter()
+    metres = read.depth(array_to_image(depth, '16UC1', Header()), 'auto')
+    right = np.array_equal(read.rgb(array_to_image(picture, 'rgb8', Header())), picture) and (
+        np.allclose(metres, np.where(depth, depth / 1000, np.nan), equal_nan=True))
+    return Check('conversion', Level.OK if right else Level.ERROR,
+                 'images come out as they went in' if right else 'images come out changed')
 
 
 class Content:

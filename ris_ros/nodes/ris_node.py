@@ -15,9 +15,11 @@ from contextlib import suppress
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.srv import SelfTest
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -29,6 +31,8 @@ from ris_ros.nodes.ports import (
     RosClock,
     RosPublisher,
     RosSurroundings,
+    check_statuses,
+    examine_conversion,
 )
 from ris_ros.nodes.spinning import (
     Spinner,
@@ -38,13 +42,16 @@ from ris_ros.nodes.spinning import (
     spin_until_shutdown,
     start_ros,
 )
+from ris_ros.nodes.transforms import TfFrames, require_tf2
 from ris_ros.service.frames import Stamped, StreamName
+from ris_ros.service.health import Check, worst
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.segmenters import SegmenterFactory, profile_segmenter
+from ris_ros.service.selftest import examine_models
 from ris_ros.service.session import Session
 from ris_ros.service.text import carriable
 from ris_ros.service.worker import SegmenterLike, Worker
-from ris_ros.types import BadInputError, RisError
+from ris_ros.types import BadInputError, Level, RisError
 
 BUSY_TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
 IDLE_TICK_S = 0.5   # how often the clock and the camera are looked at without a command
@@ -85,12 +92,19 @@ class RisNode(LifecycleNode):
         self._replies_ready = self.create_guard_condition(self._on_replies)
         self._worker = Worker(self._wake)
         clock = RosClock(self)
-        self._intake = CameraIntake(self, self._on_frame)
-        self._session = Session(self._worker, MessageConverter(), clock, self._intake,
-                                RosSurroundings(self, self._live), self._publisher)
+        self._steady = clock.steady
+        self._intake = CameraIntake(self, self._on_frame, self.settings.image_transport)
+        self._transforms = TfFrames(self)
+        self._session = Session(
+            self._worker, MessageConverter(), clock, self._intake,
+            RosSurroundings(self, self._live, self._publisher, self._transforms),
+            self._publisher)
         # The command topic is there from the start, so that nobody's command meets silence.
         self.create_subscription(String, '~/command', self._on_command, BURST_QOS)
         self.create_service(Trigger, '~/cancel', self._on_cancel)
+        self.create_service(Trigger, '~/clear', self._on_clear)
+        self.create_service(Trigger, '~/segment', self._on_segment)
+        self.create_service(SelfTest, '~/self_test', self._on_self_test)
         # Steady, for with simulated time a paused clock would stop the heartbeat too.
         self._tick = self.create_timer(IDLE_TICK_S, self._on_tick, clock=clock.steady)
         # Transitions may take minutes; what is not in their group goes on meanwhile.
@@ -112,6 +126,8 @@ class RisNode(LifecycleNode):
         p = self.settings
         self._session.begin_loading()
         try:
+            if p.target_frame:
+                require_tf2()
             settings = self._live.method_settings()
             self.get_logger().info(
                 f'loading method {p.method}, profile {p.profile}, on device {p.device}')
@@ -128,7 +144,7 @@ class RisNode(LifecycleNode):
     @reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and begin to take commands."""
-        self._intake.open(self._with_depth)
+        self._open_topics()
         self._session.activate()
         return super().on_activate(state)
 
@@ -175,7 +191,16 @@ class RisNode(LifecycleNode):
 
     def _stop(self, reason: str) -> None:
         self._intake.close()
+        self._transforms.close()
         self._session.stop(reason)
+
+    def _open_topics(self) -> None:
+        """Listen to what the parameters ask for, and to nothing else."""
+        self._intake.open(self._with_depth)
+        if self.settings.target_frame:
+            self._transforms.open()
+        else:
+            self._transforms.close()
 
     def _free(self, reason: str) -> None:
         self._session.unload(reason)
@@ -232,13 +257,59 @@ class RisNode(LifecycleNode):
         response.message = f'{count} canceled' if count else 'no command is being worked on'
         return response
 
+    def _on_clear(self, _request: Trigger.Request, response: Trigger.Response
+                  ) -> Trigger.Response:
+        self._publisher.clear()
+        response.success, response.message = True, 'markers are cleared'
+        return response
+
+    async def _on_segment(self, _request: Trigger.Request, response: Trigger.Response
+                          ) -> Trigger.Response:
+        """Answer when the command has ended; other callbacks go on meanwhile."""
+        ended: Any = Future()   # of a Result
+        try:
+            self._session.repeat(ended.set_result)
+        except BadInputError as error:
+            response.message = str(error)
+            return response
+        self._pace()
+        ending = (await ended).ending
+        response.success = ending.outcome.level is Level.OK
+        response.message = carriable(': '.join(filter(None, (ending.outcome.name,
+                                                             ending.message))))
+        return response
+
+    async def _on_self_test(self, _request: SelfTest.Request, response: SelfTest.Response
+                            ) -> SelfTest.Response:
+        """Try what is loaded on a picture of its own; other callbacks go on meanwhile."""
+        ended: Any = Future()   # of a list of Checks
+
+        def end(checks: list[Check]) -> None:
+            if not ended.done():
+                ended.set_result(checks)
+        limit = self.settings.command_timeout_s
+        self._worker.examine(examine_models).add_done_callback(lambda done: end(
+            done.result() if done.exception() is None
+            else [Check('models', Level.ERROR, str(done.exception()))]))
+        timer = self.create_timer(limit, lambda: end([Check(
+            'prepare', Level.ERROR, f'the models did not come to it within {limit:g} s')]),
+            callback_group=ReentrantCallbackGroup(), clock=self._steady)
+        try:
+            checks = [*self._session.checks(), examine_conversion(), *await ended]
+        finally:
+            self.destroy_timer(timer)
+        name = self.get_fully_qualified_name().lstrip('/')
+        response.id, response.status = name, check_statuses(name, checks)
+        response.passed = bytes([worst(checks) is not Level.ERROR])
+        return response
+
     def _on_replies(self) -> None:
         self._session.on_replies()
         self._pace()
 
     def _on_tick(self) -> None:
-        if self._intake.is_open:  # `use_depth` may have been changed
-            self._intake.open(self._with_depth)
+        if self._intake.is_open:  # parameters may have been changed
+            self._open_topics()
         self._session.on_tick()
         self._pace()
 

@@ -1,6 +1,7 @@
 """How every node process of the package runs until it is told to stop."""
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
@@ -107,6 +108,15 @@ def answer_always(services: Iterable[Any], report: Callable[[str], None],
 
 def _answering(callback: Callable[[Any, Any], Any], report: Callable[[str], None]
                ) -> Callable[[Any, Any], Any]:
+    if inspect.iscoroutinefunction(callback):
+        async def answer_later(request: Any, response: Any) -> Any:
+            try:
+                return await callback(request, response)
+            except Exception as error:
+                report(f'a request ({type(request).__qualname__}) could not be answered: {error}')
+                return type(response)()
+        return answer_later
+
     def answer(request: Any, response: Any) -> Any:
         try:
             return callback(request, response)

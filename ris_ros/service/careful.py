@@ -6,10 +6,11 @@ as it is still gets one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ris_ros.service.frames import FrameSet
+from ris_ros.service.health import Check
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.ports import Publisher
 from ris_ros.service.results import Result, Status
@@ -51,6 +52,10 @@ class CarefulPublisher:
     def status(self, status: Status) -> None:
         """Publish how the node stands."""
         self._quietly(lambda: self._publisher.status(status))
+
+    def diagnostics(self, checks: Sequence[Check]) -> None:
+        """Publish how each part of the node fares."""
+        self._quietly(lambda: self._publisher.diagnostics(checks))
 
     def note(self, text: str) -> None:
         """Log what goes as it should."""

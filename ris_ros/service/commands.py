@@ -72,12 +72,16 @@ class CommandRecord:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended: the outcome, one sentence, key-value details, ranked candidates."""
+    """How a command ended: the outcome, one sentence, key-value details, ranked candidates.
+
+    points: (3,) metres by a candidate's rank, in the frame that `details` name, where known.
+    """
 
     outcome: Outcome
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    points: Mapping[int, Any] = field(default_factory=dict)
 
 
 def parse_request(raw: str) -> Request:

@@ -54,6 +54,9 @@ class PublishParameters:
     overlay: bool = option(True, 'publish ~/overlay')
     heatmap: bool = option(True, 'publish ~/heatmap, for methods that have one')
     cloud: bool = option(True, 'publish ~/target_cloud')
+    markers: bool = option(True, 'publish ~/markers, for RViz')
+    detections: bool = option(True, 'publish ~/detections and ~/detections_3d, where vision_msgs '
+                              'is installed')
     empty_mask: bool = option(True, 'publish an all-zero mask when nothing matches')
 
 
@@ -92,6 +95,8 @@ class NodeParameters:
                                     'counts as fresh', unit='s', minimum=0.0, maximum=3600.0)
     max_image_lead_s: float = option(0.2, "an image stamped further ahead of the node's clock is "
                                      'not taken', unit='s', minimum=0.0, maximum=3600.0)
+    image_transport: str = option('raw', 'compressed takes image/compressed (JPEG, PNG) in place '
+                                  'of image', choices=('raw', 'compressed'))
     use_depth: str = option('auto', 'auto uses depth when somebody publishes it',
                             choices=('auto', 'true', 'false'))
     sync_slop_s: float = option(0.02, 'largest difference of stamps between colour and depth',
@@ -110,8 +115,15 @@ class NodeParameters:
                                  minimum=1, maximum=254)
     pose_orientation: str = option('camera_ray', 'orientation of ~/target_pose',
                                    choices=ORIENTATIONS)
+    target_frame: str = option('', 'frame of points, poses, boxes and clouds, by tf2 at the time '
+                               "of the image; empty for the camera's")
+    tf_timeout_s: float = option(0.2, 'time an answer waits for the transform of its image',
+                                 unit='s', minimum=0.0, maximum=60.0)
+    default_command: str = option('', '~/segment answers this where no command has been given')
     status_period_s: float = option(1.0, 'heartbeat of ~/status', unit='s',
                                     minimum=0.1, maximum=60.0)
+    diagnostics_period_s: float = option(1.0, 'time between messages on /diagnostics; 0 for none',
+                                         unit='s', minimum=0.0, maximum=3600.0)
     language: LanguageParameters = field(default_factory=LanguageParameters)
     depth: DepthParameters = field(default_factory=DepthParameters)
     mask: MaskParameters = field(default_factory=MaskParameters)
@@ -127,7 +139,7 @@ class NodeParameters:
 
 
 READ_ONLY = ('method', 'profile', 'device', 'precision', 'model_dir', 'warmup', 'autostart',
-             'language.pipeline')
+             'image_transport', 'language.pipeline')
 GROUPS: dict[str, type] = {
     'language': LanguageParameters, 'depth': DepthParameters,
     'mask': MaskParameters, 'target': TargetParameters,

@@ -5,11 +5,13 @@ one more.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+from ris_ros.geometry import RigidTransform
 from ris_ros.service.frames import FrameSet, Stamped, StreamName
+from ris_ros.service.health import Check
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.results import Result, Status
 from ris_ros.service.worker import Job, Reply, SegmenterLike
@@ -50,6 +52,18 @@ class Surroundings(Protocol):
         """Say whether somebody publishes depth."""
         ...
 
+    def wants_detail(self, parameters: NodeParameters) -> bool:
+        """Say whether somebody looks at boxes and the places of candidates."""
+        ...
+
+    def clock_jumped(self) -> None:
+        """Forget what was heard at other times, as transforms."""
+        ...
+
+    def transform(self, target: str, image: Stamped) -> RigidTransform | str:
+        """Return the transform from the image's frame at its stamp, or why there is none yet."""
+        ...
+
 
 class Intake(Protocol):
     """Where camera messages come from."""
@@ -83,6 +97,10 @@ class Publisher(Protocol):
 
     def status(self, status: Status) -> None:
         """Publish how the node stands."""
+        ...
+
+    def diagnostics(self, checks: Sequence[Check]) -> None:
+        """Publish how each part of the node fares."""
         ...
 
     def note(self, text: str) -> None:

@@ -53,13 +53,17 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
         'notes': ' '.join((*segmentation.notes, *map(_sentence, reply.notes))) or None,
         'point_xyz': geometry.point if geometry else None,
         'orientation_xyzw': geometry.orientation if geometry else None,
-        'frame_id': frames.image.frame_id,
+        'frame_id': reply.frame_id or frames.image.frame_id,
     }
+    box = reply.detail.box
+    if box is not None:
+        details.update(box_xyz=box.centre, box_xyzw=box.orientation, box_size=box.size)
     for stage, seconds in reply.timings.items():
         # The segmenter's own total is not the command's.
         name = 'segmenter_ms' if stage == 'total' else f'{stage}_ms'
         details[f'stage_{name}' if name in (*details, *RESERVED) else name] = 1e3 * seconds
-    return Ending(measured.outcome, measured.message, details, segmentation.candidates)
+    return Ending(measured.outcome, measured.message, details, segmentation.candidates,
+                  reply.detail.points)
 
 
 def result_of(record: CommandRecord, ending: Ending, now: float, method: str,

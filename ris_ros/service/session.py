@@ -6,6 +6,7 @@ models work on the worker's.  None of them raises: what fails ends the command i
 """
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,7 +15,9 @@ from dataclasses import dataclass, replace
 from ris_ros.service.careful import CarefulPublisher
 from ris_ros.service.commands import CommandBoard, CommandRecord, Ending, State
 from ris_ros.service.frames import FrameSet, FrameStore, Stamped, StreamName
+from ris_ros.service.health import Check, Health, camera_check, clock_check
 from ris_ros.service.parameters import NodeParameters
+from ris_ros.service.placing import Placing
 from ris_ros.service.ports import Clock, Intake, Models, Publisher, Surroundings
 from ris_ros.service.results import Result, Status, answered, result_of
 from ris_ros.service.sight import Converter, Sight
@@ -22,7 +25,7 @@ from ris_ros.service.text import shortened
 from ris_ros.service.timekeeping import Timekeeper
 from ris_ros.service.waiting import choose_frame, no_frame
 from ris_ros.service.worker import Job, Reply, SegmenterLike
-from ris_ros.types import Outcome
+from ris_ros.types import BadInputError, Outcome
 
 REFUSED = 'the node could not be configured'
 REPORT_EVERY_S = 10.0  # the same fault of the node's own is logged so often
@@ -34,6 +37,16 @@ class Run:
 
     record: CommandRecord
     parameters: NodeParameters
+    placing: Placing
+
+
+@dataclass(frozen=True)
+class Held:
+    """An answer that waits for the transform of its image until `end` by the steady clock."""
+
+    run: Run
+    reply: Reply
+    end: float
 
 
 class Session:
@@ -50,18 +63,23 @@ class Session:
         self._board = CommandBoard(self._tell)
         self._frames = FrameStore()
         self._running: Run | None = None
+        self._held: Held | None = None
         self._active = False
         self._inactive_reason = 'the node is not active yet'
         self._last_status: tuple[float, str] = (0.0, '')
         self._ahead = 0                 # images from the future
         self._warned: set[str] = set()  # kinds of warnings that were given
         self._reported: dict[str, float] = {}
+        self._last_text = ''            # of the last command that was taken
+        self._told: Result | None = None
+        self._watchers: dict[CommandRecord, Callable[[Result], None]] = {}
+        self._health, self._failed, self._diagnosed = Health(), False, 0.0
 
     # ---- lifecycle -----------------------------------------------------------------------
 
     def begin_loading(self) -> None:
         """Say that the models are on their way."""
-        self._inactive_reason = 'the models are loading'
+        self._inactive_reason, self._failed = 'the models are loading', False
         self.publish_status()
 
     def load(self, factory: Callable[[], SegmenterLike], warm_up: bool) -> Future[float]:
@@ -75,7 +93,7 @@ class Session:
 
     def refuse(self, reason: str) -> None:
         """Say why there are no models."""
-        self._inactive_reason = f'{REFUSED}: {reason}'
+        self._inactive_reason, self._failed = f'{REFUSED}: {reason}', True
         self.publish_status()
 
     def activate(self) -> None:
@@ -109,25 +127,41 @@ class Session:
         """Store a camera message; a command that waits for it begins."""
         self._safely(lambda: self._take_frame(stream, message))
 
-    def on_command(self, raw: str) -> None:
-        """Take in one command message."""
+    def repeat(self, then: Callable[[Result], None]) -> None:
+        """Answer the last command again, or the parameter `default_command` where there is none.
+
+        then(result) is called once, at the latest when the command's time is over.  Raises
+        BadInputError where there is nothing to answer.
+        """
+        text = self._last_text or self._surroundings.parameters().default_command
+        if not text.strip():
+            raise BadInputError('no command has been given yet; give one, or set the parameter '
+                                'default_command')
+        record = self.on_command(json.dumps({'text': text}))
+        if record.state is State.DONE and self._told is not None:
+            then(self._told)
+        else:
+            self._watchers[record] = then
+
+    def on_command(self, raw: str) -> CommandRecord:
+        """Take in one command message; return its record, which may have ended already."""
         try:
             self._watch_clock()
             p = self._surroundings.parameters()
         except Exception as error:
             self._report(error)
-            self._board.refuse(raw, self._time.now, _failed(error))
-            return
+            return self._board.refuse(raw, self._time.now, _failed(error))
         if not self._active:
-            self._board.refuse(raw, self._time.now,
-                               Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
-            return
+            return self._board.refuse(raw, self._time.now,
+                                      Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
         record = self._board.submit(raw, self._time.now, p.command_timeout_s, p.busy_policy,
                                     p.queue_size, self._time.stamp)
         if record.state is not State.DONE:
+            self._last_text = record.text
             self._publisher.note(f'command {record.id}: {record.text}')
         self.publish_status()  # the id is known before the models begin
         self._safely(self._advance)
+        return record
 
     def on_cancel(self) -> int:
         """End every open command as CANCELED; return how many there were."""
@@ -141,10 +175,8 @@ class Session:
         self._safely(self._watch_clock)
         for reply in self._models.fetch():
             run: Run = reply.token
-            self._running = None
-            if run.record.state is not State.DONE:  # else superseded or canceled: dropped
-                ending = self._deliver(run, reply)
-                self._board.end(run.record, ending, self._time.now)
+            self._held = Held(run, reply, self._time.now + run.parameters.tf_timeout_s)
+            self._hand_over()
         self._safely(self._advance)
 
     def on_tick(self) -> None:
@@ -154,8 +186,10 @@ class Session:
         """
         self._safely(self._watch_clock)
         self._safely(self._expire)
+        self._hand_over()
         self._safely(self._advance)
         self._safely(self._beat)
+        self._safely(self._diagnose)
 
     def _take_frame(self, stream: StreamName, message: Stamped) -> None:
         self._watch_clock()
@@ -186,6 +220,7 @@ class Session:
         self._publisher.warn(f'{jump}; images are forgotten')
         self._frames.clear_but_lasting()
         self._models.forget()
+        self._surroundings.clock_jumped()
         self._board.end_all(Ending(Outcome.CANCELED, jump), self._time.now)
 
     def _collect(self) -> None:
@@ -231,7 +266,8 @@ class Session:
             self._frames, record, now, want_depth, p, simulated)
         topic = self._surroundings.image_topic()
         if frames is not None:
-            self._start(record, Sight(frames, want_depth, p, self._converter, topic))
+            self._start(record, Sight(frames, want_depth, p, self._converter, topic,
+                                      want_depth and self._surroundings.wants_detail(p)))
         elif now - record.waiting_since > p.image_timeout_s:
             self._board.end(record, no_frame(self._frames, record, topic, p, trouble), now)
 
@@ -243,9 +279,35 @@ class Session:
     def _start(self, record: CommandRecord, sight: Sight) -> None:
         now = self._time.now
         self._board.start(record, sight.frames, now, sight.frames.image.age_s(now))
-        self._running = Run(record, sight.parameters)
+        placing = Placing(self._surroundings, sight.parameters.target_frame if sight.want_depth
+                          else '', sight.frames.image)
+        self._running = Run(record, sight.parameters, placing)
         self._models.submit(Job(self._running, record.text, sight))
         # The next tick says so in the status; now the models have the word.
+
+    def _hand_over(self) -> None:
+        """End the command whose answer is there, unless the transform of its image is not.
+
+        It is looked for from the command's start on: when the models are done, tf2 may have
+        forgotten it.
+        """
+        if self._running is None:
+            return
+        run, held = self._running, self._held
+        done = run.record.state is State.DONE   # superseded, canceled, out of time
+        complete = done
+        try:
+            complete = done or run.placing.look()
+        except Exception as error:
+            self._report(error)
+            run.placing.reason = f'{type(error).__name__}: {shortened(str(error))}'
+        if held is None or not (complete or self._time.now >= held.end
+                                or not run.placing.concerns(held.reply)):
+            return
+        self._running = self._held = None
+        if not done:
+            ending = self._deliver(run, held.reply)
+            self._board.end(run.record, ending, self._time.now)
 
     def _deliver(self, run: Run, reply: Reply) -> Ending:
         """Publish an answered command's outputs and return how it ends."""
@@ -254,6 +316,7 @@ class Session:
         frames: FrameSet | None = run.record.frames
         try:
             assert frames is not None
+            reply = run.placing.placed(reply, run.parameters.pose_orientation)
             ending = answered(reply, frames)
             self._publisher.outputs(reply, frames, run.parameters)
         except Exception as error:  # whatever a method returned, its command must end
@@ -270,6 +333,11 @@ class Session:
             self._report(error)
             result = Result(record, ending, {}, 0)
         self._publisher.result(result)
+        self._told = result
+        self._health.note(result)
+        watcher = self._watchers.pop(record, None)
+        if watcher is not None:
+            self._safely(lambda: watcher(result))
 
     # ---- failures ------------------------------------------------------------------------
 
@@ -291,6 +359,31 @@ class Session:
         if kind not in self._warned:
             self._warned.add(kind)
             self._publisher.warn(text)
+
+    # ---- health --------------------------------------------------------------------------
+
+    def checks(self) -> list[Check]:
+        """Return how each part of the node fares, as far as it can be told at once."""
+        p, newest = self._surroundings.parameters(), self._frames.newest()
+        values = {'images_received': self._frames.image.received,
+                  'images_lost': self._intake.lost(), 'images_ahead': self._ahead,
+                  'depth_received': self._frames.depth.received,
+                  'camera_info_received': self._frames.info.received}
+        return [
+            self._health.models(p.method, p.profile,
+                                '' if self._active else self._inactive_reason, self._failed),
+            camera_check(self._surroundings.image_topic(), self._active,
+                         None if newest is None else newest.age_s(self._time.now), values),
+            clock_check(self._time.trouble(), self._time.word()),
+            self._health.commands(len(self._board.open))]
+
+    def _diagnose(self) -> None:
+        period = self._surroundings.parameters().diagnostics_period_s
+        if period and self._time.now - self._diagnosed >= 0.9 * period:
+            self._diagnosed = self._time.now
+            if self._active:
+                self._collect()
+            self._publisher.diagnostics(self.checks())
 
     # ---- status --------------------------------------------------------------------------
 

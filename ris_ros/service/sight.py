@@ -19,6 +19,7 @@ from ris_ros.geometry import (
     judge_calibration,
     unit_hint,
 )
+from ris_ros.service.detail import Detail, detail_of
 from ris_ros.service.frames import FrameSet, Stamped
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.target import Measurement, Missing, measure_target
@@ -60,6 +61,7 @@ class Sight:
     """The frame set of one command under the parameters of that moment.
 
     want_depth: whether a target is asked for; without it depth and intrinsics are not read.
+    want_detail: whether somebody looks at boxes and the places of candidates.
     image_topic: the name of the colour topic, which may say whether images are rectified.
     """
 
@@ -68,6 +70,7 @@ class Sight:
     parameters: NodeParameters
     converter: Converter
     image_topic: str = ''
+    want_detail: bool = False
 
     @property
     def key(self) -> Hashable:
@@ -110,6 +113,11 @@ class Sight:
         hint = unit_hint(view.depth, segmentation.mask, read_in, self.parameters.depth.min_m,
                          self.parameters.depth.max_m)
         return replace(measured, message=f'{measured.message}; {hint}') if hint else measured
+
+    def detail(self, segmentation: Segmentation, measured: Measurement, view: View) -> Detail:
+        """Return what is told beyond the target; view: as for `measure`."""
+        return detail_of(segmentation, measured, view, self.parameters.geometry(),
+                         self.want_detail)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -14,16 +14,18 @@ import traceback
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from ris_ros.service.detail import Detail
 from ris_ros.service.sight import Sight
 from ris_ros.service.text import shortened
 from ris_ros.target import Measurement
 from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation, View
 
 LOGGER = logging.getLogger(__name__)
+T = TypeVar('T')
 
 
 class SegmenterLike(Protocol):
@@ -62,7 +64,8 @@ class Reply:
     image: (H, W, 3) uint8 RGB, what was looked at.  failure: the outcome and its sentence.
     infer_s: seconds in the models.  reused_scene: whether the view had been prepared before.
     timings: seconds per stage, those of the preparation only where it was done for this job.
-    notes: what makes the target doubtful.
+    notes: what makes the target doubtful.  detail: what is told beyond the target.  frame_id: of
+    points, poses and boxes where that is not the image's own.
     """
 
     token: Any
@@ -74,6 +77,8 @@ class Reply:
     reused_scene: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    detail: Detail = field(default_factory=Detail)
+    frame_id: str = ''
 
 
 class Worker:
@@ -107,6 +112,20 @@ class Worker:
     def submit(self, job: Job) -> None:
         """Queue a job; exactly one reply with its token follows."""
         self._jobs.put(lambda: self._answer(job))
+
+    def examine(self, examination: Callable[[SegmenterLike | None], T]) -> Future[T]:
+        """Do something else with the segmenter, None where there is none, once its turn comes."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(examination(self._segmenter))
+            except BaseException as error:
+                future.set_exception(error if isinstance(error, Exception) else RisError(
+                    f'{type(error).__name__}: {error}'))
+            self._notify()
+        self._jobs.put(run)
+        return future
 
     def fetch(self) -> list[Reply]:
         """Return the replies that have come in since the last call."""
@@ -187,9 +206,10 @@ class Worker:
         infer_s = time.perf_counter() - start
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}
-        return Reply(job.token, segmentation, job.sight.measure(segmentation, scene.view),
-                     scene.view.rgb, infer_s=infer_s, reused_scene=reused, timings=timings,
-                     notes=job.sight.notes)
+        measured = job.sight.measure(segmentation, scene.view)
+        return Reply(job.token, segmentation, measured, scene.view.rgb, infer_s=infer_s,
+                     reused_scene=reused, timings=timings, notes=job.sight.notes,
+                     detail=job.sight.detail(segmentation, measured, scene.view))
 
 
 def checked(segmentation: Segmentation, view: View) -> Segmentation:

@@ -11,13 +11,17 @@ from ris_ros.service.frames import Stamped
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.session import Session
 from ris_ros.service.worker import Job, Reply
-from ris_ros.target import Measurement
+from ris_ros.target import Measurement, measure_target
 from ris_ros.types import Camera, Candidate, Outcome, Segmentation
 
 SHAPE = (48, 64)
 CAMERA = Camera(60.0, 60.0, 31.5, 23.5, 64, 48)
 MASK = np.zeros(SHAPE, bool)
 MASK[10:30, 20:44] = True
+# What the target under MASK is, half a metre away.
+MEASURED = measure_target(
+    Segmentation(MASK, 0.9, 0.4, Outcome.SUCCEEDED_2D, ''), np.full(SHAPE, 0.5, np.float32),
+    CAMERA)
 
 
 @dataclass
@@ -50,6 +54,10 @@ class FakeClock:
 class FakeSurroundings:
     p: NodeParameters = field(default_factory=NodeParameters)
     depth_publishers: int = 0
+    watched: bool = False
+    transforms: dict = field(default_factory=dict)
+    asked: list = field(default_factory=list)
+    jumps: int = 0
 
     def parameters(self):
         return self.p
@@ -59,6 +67,17 @@ class FakeSurroundings:
 
     def depth_is_offered(self):
         return self.depth_publishers > 0
+
+    def wants_detail(self, parameters):
+        return self.watched
+
+    def clock_jumped(self):
+        self.jumps += 1
+
+    def transform(self, target, image):
+        self.asked.append((target, image))
+        answer = self.transforms.get(target, f'no frame {target}')
+        return answer() if callable(answer) else answer
 
     def set(self, **changes):
         self.p = replace(self.p, **changes)
@@ -94,6 +113,7 @@ class FakePublisher:
     statuses: list = field(default_factory=list)
     shown: list = field(default_factory=list)
     log: list = field(default_factory=list)
+    diagnosed: list = field(default_factory=list)
     refuses: Exception | None = None
     breaks: dict = field(default_factory=dict)
 
@@ -114,6 +134,10 @@ class FakePublisher:
     def status(self, status):
         self._break('status')
         self.statuses.append(status)
+
+    def diagnostics(self, checks):
+        self._break('diagnostics')
+        self.diagnosed.append(checks)
 
     def note(self, text):
         self._break('note')

@@ -23,10 +23,11 @@ def used(pattern):
 
 
 def test_every_output_and_input_of_the_node_is_allowed():
-    outputs = used(r"(?:make|create_publisher)\(\s*\w+,\s*'([^']+)'")
-    assert {'~/mask', '~/result', '~/status', '~/target_point'} <= outputs
+    outputs = used(r"(?:make|create_publisher)\(\s*[\w.]+,\s*'([^']+)'")
+    assert {'~/mask', '~/result', '~/status', '~/target_point', '~/detections',
+            '/diagnostics'} <= outputs
     assert outputs <= allowed('/ris/ris_node', 'topic', 'publish')
-    inputs = {'image', 'depth/image', 'camera_info'} | used(
+    inputs = {'image', 'image/compressed', 'depth/image', 'camera_info', 'tf', 'tf_static'} | used(
         r"create_subscription\(\s*String,\s*'([^']+)'")
     assert '~/command' in inputs and inputs <= allowed('/ris/ris_node', 'topic', 'subscribe')
     services = used(r"create_service\(\s*\w+,\s*'([^']+)'")

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
 
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 
 from ris_ros.nodes.messages import (
@@ -19,6 +19,7 @@ from ris_ros.nodes.messages import (
     camera_to_info,
     cloud_message,
     cloud_to_array,
+    compressed_to_rgb,
     diagnostic_status,
     image_to_array,
     image_to_rgb,
@@ -210,3 +211,61 @@ def _timed(clock, function):
     start = clock()
     function()
     return clock() - start
+
+
+# ---- compressed --------------------------------------------------------------------------
+
+def compressed(picture, kind='PNG', said='bgr8; png compressed bgr8', **options):
+    import io
+
+    from PIL import Image as Pillow
+    stream = io.BytesIO()
+    Pillow.fromarray(picture).save(stream, kind, **options)
+    message = CompressedImage(format=said)
+    message.data = stream.getvalue()
+    return message
+
+
+COLOURS = np.zeros((20, 30, 3), np.uint8)
+COLOURS[:10], COLOURS[10:] = (200, 40, 20), (10, 60, 180)
+
+
+def test_compressed_pictures():
+    np.testing.assert_array_equal(compressed_to_rgb(compressed(COLOURS)), COLOURS)
+    jpeg = compressed_to_rgb(compressed(COLOURS, 'JPEG', 'rgb8; jpeg compressed bgr8',
+                                        quality=95))
+    assert np.abs(jpeg.astype(int) - COLOURS)[::19].max() < 5 and jpeg.flags.c_contiguous
+    grey = compressed_to_rgb(compressed(COLOURS[:, :, 0], 'JPEG', 'jpeg', quality=95))
+    assert grey.shape == (20, 30, 3) and (grey[:, :, 0] == grey[:, :, 2]).all()
+    # As a raw mono16: the high byte, whatever else is in the picture.
+    deep = np.full((4, 5), 0x1234, np.uint16)
+    assert (compressed_to_rgb(compressed(deep, said='mono16; png compressed ')) == 0x12).all()
+
+
+def test_an_orientation_of_exif_does_not_turn_the_sensor():
+    from PIL import Image as Pillow
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    turned = compressed(COLOURS, 'JPEG', 'jpeg', exif=exif)
+    assert compressed_to_rgb(turned).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize(('data', 'said', 'reason'), [
+    (b'', 'jpeg', 'cannot be read as a picture'), (b'\xff\xd8\xff garbage', 'jpeg', 'cannot be'),
+    (None, '16UC1; compressedDepth png', 'holds depth'),
+    (None, 'bayer_rggb8; png compressed ', 'raw Bayer'), (b'%PDF-1.4', 'jpeg', 'cannot be')])
+def test_compressed_pictures_that_cannot_be_used(data, said, reason):
+    message = compressed(COLOURS, said=said)
+    if data is not None:
+        message.data = data
+    with pytest.raises(BadInputError, match=reason):
+        compressed_to_rgb(message)
+
+
+def test_a_truncated_picture_and_a_bomb():
+    message = compressed(COLOURS)
+    message.data = bytes(message.data)[:-40]
+    with pytest.raises(BadInputError, match='cannot be read'):
+        compressed_to_rgb(message)
+    with pytest.raises(BadInputError, match='million'):
+        compressed_to_rgb(compressed(np.zeros((9500, 9500), np.uint8), compress_level=1))

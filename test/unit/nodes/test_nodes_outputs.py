@@ -52,7 +52,8 @@ def publish(subscribers, heat=HEAT, **switches):
     reply = Reply(None, segmentation, Measurement(Outcome.SUCCEEDED_2D, ''),
                   np.zeros((3, 4, 3), np.uint8))
     outputs.publish(reply, Header(frame_id='camera'), replace(
-        NodeParameters(), publish=PublishParameters(**switches)))
+        NodeParameters(), publish=PublishParameters(**switches)),
+        CommandRecord('m', 'the mug', 1.0, 60.0))
     sent = {topic: publisher.sent for topic, publisher in node.publishers.items()}
     outputs.destroy()
     assert not node.publishers   # all that is made is taken down

@@ -21,6 +21,7 @@ from ris_ros.nodes.ports import (
     RosSurroundings,
     stamped,
 )
+from ris_ros.nodes.transforms import TfFrames
 from ris_ros.service.commands import CommandRecord, Ending
 from ris_ros.service.frames import FrameSet
 from ris_ros.service.results import Result, Status
@@ -140,7 +141,11 @@ def test_clocks_parameters_and_topics(node):
     clock = RosClock(node)
     first, steady = clock.ros_s(), clock.steady_s()
     assert first > 1.6e9 and clock.ros_s() >= first and clock.steady_s() >= steady
-    surroundings = RosSurroundings(node, LiveParameters(node, with_method=False))
+    live = LiveParameters(node, with_method=False)
+    publisher, frames = RosPublisher(node), TfFrames(node)
+    surroundings = RosSurroundings(node, live, publisher, frames)
+    assert not surroundings.wants_detail(live.current)   # there are no outputs yet
+    assert surroundings.transform('base', None) == 'nobody listens to /tf yet'
     assert surroundings.image_topic() == '/image' and not surroundings.depth_is_offered()
     publisher = node.create_publisher(type(array_to_image(
         np.zeros((1, 1), np.uint8), 'mono8', header())), 'depth/image', 1)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from service_fakes import World
+from service_fakes import MEASURED, World
 
 from ris_ros.service.session import REFUSED
 from ris_ros.types import Outcome
@@ -83,7 +83,17 @@ def stale_image(world):
     world.tick(5.1)
 
 
+def without_a_transform(world):
+    world.surroundings.set(target_frame='base_link', use_depth='true')
+    world.session.on_command('the mug')
+    world.frame(depth=True)
+    world.models.answer(measured=MEASURED)
+    world.session.on_replies()
+    world.tick(0.25)
+
+
 SCRIPTS = {
+    Outcome.TF_ERROR: without_a_transform,
     **{outcome: answered_as(outcome) for outcome in (
         Outcome.SUCCEEDED, Outcome.SUCCEEDED_2D, Outcome.NO_MATCH, Outcome.AMBIGUOUS,
         Outcome.NO_DEPTH, Outcome.UNCALIBRATED, Outcome.DEPTH_MISMATCH)},
@@ -93,7 +103,7 @@ SCRIPTS = {
     Outcome.REJECTED_BUSY: rejected, Outcome.SUPERSEDED: superseded, Outcome.CANCELED: canceled,
     Outcome.TIMEOUT: timed_out, Outcome.NO_IMAGE: no_image, Outcome.STALE_IMAGE: stale_image,
 }
-LATER = {Outcome.TARGET_LOST, Outcome.TF_ERROR}   # there is no tracking and no tf yet
+LATER = {Outcome.TARGET_LOST}   # there is no tracking yet
 
 
 def test_every_outcome_has_a_script():
@@ -106,7 +116,8 @@ def test_each_outcome_is_reached_and_told_once(world, outcome):
     (result,) = world.publisher.results
     assert result.ending.outcome is outcome and result.ending.message
     assert result.details['method'] == 'hybridgl' and result.details['total_ms'] >= 0
-    with_outputs = outcome.code < 20 or outcome in (Outcome.UNCALIBRATED, Outcome.DEPTH_MISMATCH)
+    with_outputs = outcome.code < 20 or outcome in (
+        Outcome.UNCALIBRATED, Outcome.DEPTH_MISMATCH, Outcome.TF_ERROR)
     assert len(world.publisher.shown) == with_outputs
 
 

@@ -321,8 +321,8 @@ def test_a_publisher_that_fails_ends_nothing_but_what_it_is_about(world, broken)
 @pytest.mark.parametrize(('owner', 'method'), [
     ('intake', 'collect'), ('intake', 'listen'), ('intake', 'lost'),
     ('surroundings', 'parameters'), ('surroundings', 'image_topic'),
-    ('surroundings', 'depth_is_offered'), ('models', 'submit'), ('models', 'forget'),
-    ('clock', 'is_offered')])
+    ('surroundings', 'depth_is_offered'), ('surroundings', 'clock_jumped'),
+    ('models', 'submit'), ('models', 'forget'), ('clock', 'is_offered')])
 def test_any_port_may_fail_and_every_command_still_ends(world, monkeypatch, owner, method):
     def fail(*_, **__):
         raise StubbornError('out of order')

@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ris_ros.service.parameters import parameter_table
-from ris_ros.studies.parameter_docs import MARKS, main, markdown_table
+from ris_ros.studies.parameter_docs import MARKS, commented_yaml, main, markdown_table
 from ris_ros.types import BadInputError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_table_of_the_readme(tmp_path):
@@ -24,6 +27,25 @@ def test_the_table_of_the_readme(tmp_path):
     page.write_text('no marks')
     with pytest.raises(BadInputError, match='marks'):
         main([str(page)])
+
+
+def test_the_parameter_file_holds_every_parameter_with_a_comment(tmp_path):
+    yaml = pytest.importorskip('yaml')
+    text = commented_yaml(parameter_table())
+    assert (ROOT / 'config' / 'ris.yaml').read_text() == text, 'made anew by parameter_docs'
+    assert all(len(line) <= 99 for line in text.splitlines())
+    given = yaml.safe_load(text)['/**']['ros__parameters']
+    flat = {}
+    for name, value in given.items():
+        flat.update({f'{name}.{inner}': deep for inner, deep in value.items()}
+                    if isinstance(value, dict) else {name: value})
+    defaults = {spec.name: spec.info.default for spec in parameter_table()}
+    assert flat == defaults and list(map(type, flat.values())) == list(
+        map(type, defaults.values()))
+    lines = text.splitlines()
+    for number, line in enumerate(lines[5:], 5):
+        if not line.lstrip().startswith('#') and not line.endswith(':'):
+            assert lines[number - 1].lstrip().startswith('#'), line
 
 
 def test_no_ros_is_needed():
