@@ -86,6 +86,15 @@ def load_folder(folder: Path, classes: dict[str, str], what: str, dtype: Any) ->
     classes: "model_type" -> class in transformers.  Raises WeightsError for a folder that is
     of another type or does not load.
     """
+    model = load_model(folder, classes, what, dtype)
+    return model, load_part(folder, 'AutoTokenizer', what)
+
+
+def load_model(folder: Path, classes: dict[str, str], what: str, dtype: Any) -> Any:
+    """Return the model of a folder; see `load_folder`.
+
+    No code that the folder may bring is run, and no weight may be missing.
+    """
     transformers = require('transformers', 'models')
     kind = read_json(folder, 'config.json').get('model_type')
     if kind not in classes:
@@ -95,8 +104,6 @@ def load_folder(folder: Path, classes: dict[str, str], what: str, dtype: Any) ->
         model, report = getattr(transformers, classes[kind]).from_pretrained(
             str(folder), local_files_only=True, weights_only=True, dtype=dtype,
             output_loading_info=True)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder),
-                                                               local_files_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f'{folder} cannot be loaded as {what}: '
                            f'{str(error).splitlines()[0][:200]}') from error
@@ -104,7 +111,20 @@ def load_folder(folder: Path, classes: dict[str, str], what: str, dtype: Any) ->
     if absent:
         raise WeightsError(f'{folder} lacks weights of the {what}, such as {absent[0]}; fetch '
                            'the network again')
-    return model, tokenizer
+    return model
+
+
+def load_part(folder: Path, name: str, what: str) -> Any:
+    """Return a tokenizer or processor of a folder by its class in transformers.
+
+    Raises WeightsError where the folder has no such thing.
+    """
+    transformers = require('transformers', 'models')
+    try:
+        return getattr(transformers, name).from_pretrained(str(folder), local_files_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f'{folder} cannot be loaded as {what}: '
+                           f'{str(error).splitlines()[0][:200]}') from error
 
 
 def share_pictures(model: Any, beams: int) -> None:

@@ -161,17 +161,39 @@ class SamProposer:
         """
         from ris_ros.models import sam_batch
         embedding, input_size = embedded
-        scale = torch.tensor([input_size[1] / size[1], input_size[0] / size[0]],
-                             device=self.device)
         with autocast(self.device, self.precision):
             labels = torch.ones(len(points), 1, dtype=torch.int, device=self.device)
             sparse, dense = self.sam.prompt_encoder(
-                points=((points.to(self.device) * scale)[:, None], labels), boxes=None,
+                points=(self._scaled(points, input_size, size)[:, None], labels), boxes=None,
                 masks=None)
             logits, scores = sam_batch.decode_batch(
                 self.sam, embedding.expand(len(points), -1, -1, -1), sparse, dense,
                 output=output)
             return self._masks(logits.float(), input_size, size), scores.float()
+
+    def at_boxes(self, embedded: tuple[Tensor, tuple[int, int]], boxes: Tensor,
+                 size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return one mask for each box prompt, (n, H, W) bool, and its predicted IoU (n,).
+
+        boxes: (n, 4) left, top, right, bottom in pixels of the view, whose height and width are
+        `size`; n is at least 1.  The mask for unambiguous prompts, as SAM's section 7.1.
+        """
+        from ris_ros.models import sam_batch
+        embedding, input_size = embedded
+        with autocast(self.device, self.precision):
+            sparse, dense = self.sam.prompt_encoder(
+                points=None, masks=None,
+                boxes=self._scaled(boxes.reshape(-1, 2), input_size, size).reshape(-1, 4))
+            logits, scores = sam_batch.decode_batch(
+                self.sam, embedding.expand(len(boxes), -1, -1, -1), sparse, dense)
+            return self._masks(logits.float(), input_size, size), scores.float()
+
+    def _scaled(self, points: Tensor, input_size: tuple[int, int], size: tuple[int, int]
+                ) -> Tensor:
+        """Return (n, 2) x, y of the view on the network's input."""
+        scale = torch.tensor([input_size[1] / size[1], input_size[0] / size[0]],
+                             device=self.device)
+        return points.to(self.device) * scale
 
     def _encode(self, image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
         """Return the image embedding and the (rows, columns) that the image fills."""

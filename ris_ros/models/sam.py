@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from ris_ros.lazy import require, require_part
 from ris_ros.models.architectures import from_config
+from ris_ros.models.tiny_vit_config import TinyViTConfig
 from ris_ros.types import BadInputError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ris_ros.models.kinds import Source
+    from ris_ros.models.options import ProposalSettings
+    from ris_ros.models.proposals import SamProposer
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -54,6 +57,7 @@ class SamConfig:
 
     image_size: pixels per side of the square network input.  The embedding has
     image_size / patch_size cells per side, the mask logits four times as many.
+    tiny: MobileSAM's encoder in the place of `encoder`.
     """
 
     image_size: int = 1024
@@ -62,19 +66,25 @@ class SamConfig:
     prompt_dim: int = 256
     mask_in_chans: int = 16
     decoder: SamDecoderConfig = field(default_factory=SamDecoderConfig)
+    tiny: TinyViTConfig | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SamConfig:
         """Return the configuration of a JSON dict; unknown fields raise BadInputError."""
         encoder = from_config(SamEncoderConfig, data.get('encoder', {}), 'the SAM encoder')
         decoder = from_config(SamDecoderConfig, data.get('decoder', {}), 'the SAM decoder')
-        rest = {k: v for k, v in data.items() if k not in ('encoder', 'decoder')}
-        return from_config(cls, {**rest, 'encoder': encoder, 'decoder': decoder},
+        tiny = data.get('tiny')
+        if tiny is not None:
+            tiny = from_config(TinyViTConfig, tiny, 'the TinyViT encoder')
+        rest = {k: v for k, v in data.items() if k not in ('encoder', 'decoder', 'tiny')}
+        return from_config(cls, {**rest, 'encoder': encoder, 'decoder': decoder, 'tiny': tiny},
                            'the SAM configuration')
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict, the inverse of `from_dict`."""
-        return asdict(self)
+        """Return a JSON-ready dict with one of the encoders, the inverse of `from_dict`."""
+        data = asdict(self)
+        del data['tiny' if self.tiny is None else 'encoder']
+        return data
 
 
 def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
@@ -90,15 +100,22 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
         raise BadInputError('image_size of a SAM must be a multiple of its patch_size')
     grid = config.image_size // config.patch_size
     enc, dec, dim = config.encoder, config.decoder, config.prompt_dim
+
+    def encoder() -> Any:
+        if config.tiny is not None:
+            from ris_ros.models.tiny_vit import TinyViT
+            return TinyViT(config.tiny, config.image_size, dim)
+        return modeling.ImageEncoderViT(
+            img_size=config.image_size, patch_size=config.patch_size,
+            embed_dim=enc.embed_dim, depth=enc.depth, num_heads=enc.num_heads,
+            mlp_ratio=enc.mlp_ratio, out_chans=dim, qkv_bias=True,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=enc.use_rel_pos, window_size=enc.window_size,
+            global_attn_indexes=enc.global_attn_indexes)
+
     try:
         return modeling.Sam(
-            image_encoder=modeling.ImageEncoderViT(
-                img_size=config.image_size, patch_size=config.patch_size,
-                embed_dim=enc.embed_dim, depth=enc.depth, num_heads=enc.num_heads,
-                mlp_ratio=enc.mlp_ratio, out_chans=dim, qkv_bias=True,
-                norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-                use_rel_pos=enc.use_rel_pos, window_size=enc.window_size,
-                global_attn_indexes=enc.global_attn_indexes),
+            image_encoder=encoder(),
             prompt_encoder=modeling.PromptEncoder(
                 embed_dim=dim, image_embedding_size=(grid, grid),
                 input_image_size=(config.image_size, config.image_size),
@@ -118,10 +135,23 @@ def build_sam(config: SamConfig | Mapping[str, Any]) -> nn.Module:
 def load_network(source: Source) -> nn.Module:
     """Return the SAM of a manifest entry, on the CPU; see `ris_ros.models.kinds`.
 
-    What proposes masks with it is a `SamProposer`, which brings it to its device.
+    What proposes masks with it is what `proposer_for` says, which brings it to its device.
     """
+    if source.entry.is_folder:
+        from ris_ros.models.sam2 import load_sam2
+        return load_sam2(source.path())
     from ris_ros.models.clip import load_state
     state, config = source.weights()
     sam = build_sam(config)
     load_state(sam, state, 'SAM')
     return sam
+
+
+def proposer_for(sam: nn.Module, settings: ProposalSettings, device: str, precision: str
+                 ) -> SamProposer:
+    """Return what proposes masks with a SAM, of whichever family it is."""
+    from ris_ros.models.proposals import SamProposer
+    if hasattr(sam, 'image_encoder') and not hasattr(sam, 'prompt_encoder'):
+        from ris_ros.models.sam2 import Sam2Proposer
+        return Sam2Proposer(sam, settings, device, precision)  # type: ignore[arg-type]
+    return SamProposer(sam, settings, device, precision)

@@ -252,9 +252,15 @@ class WeightStore:
         """Return the state dict, on the CPU, and the configuration (or the layout's name).
 
         A file of a legacy format is rewritten as safetensors beside it at the first time, where
-        its folder can be written to.
+        its folder can be written to.  Raises WeightsError for a file that is missing, damaged
+        or unreadable, BadInputError for a network that is a folder.
         """
-        entry, path = self.entry(name), self.verify(name)
+        entry = self.entry(name)
+        if entry.is_folder:
+            raise BadInputError(f'{name} is a folder of the transformers library and no single '
+                                'file; where one is asked for, take another network of kind '
+                                f'{entry.kind}')
+        path = self.verify(name)
         config = entry.config or self.record(name)['config']
         if path.name != entry.file:
             return read_state(path, 'safetensors'), config

@@ -172,9 +172,9 @@ class Networks:
 
     def proposer(self, settings: ProposalSettings, role: str = 'sam') -> SamProposer:
         """Return a mask proposer over the profile's SAM with the given settings."""
-        from ris_ros.models.proposals import SamProposer
+        from ris_ros.models.sam import proposer_for
         sam = self._of_kind(role, 'sam', why='is no SAM')
-        return SamProposer(sam, settings, *self.place_of(role))
+        return proposer_for(sam, settings, *self.place_of(role))
 
     def mask2former(self, settings: Mask2FormerSettings) -> Mask2FormerProposer:
         """Return a mask proposer over the profile's Mask2Former with the given settings."""

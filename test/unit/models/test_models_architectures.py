@@ -22,18 +22,37 @@ def own(tmp_path, monkeypatch):
 
 def test_the_published_ones_are_there_by_kind():
     assert architectures('clip') == ['RN50', 'ViT-B-16', 'ViT-B-32', 'ViT-L-14']
-    assert architectures('sam') == ['vit_b', 'vit_h', 'vit_l']
+    assert architectures('sam') == ['vit_b', 'vit_h', 'vit_l', 'vit_t']
     assert architectures('matcher') == ['albef', 'blip_base']
     assert architectures('mask2former') == ['swin_l_panoptic'] and architectures('none') == []
 
 
 def test_the_published_sam_is_the_default_and_its_file_says_all():
     assert SamConfig.from_dict(architecture('vit_b', 'sam')) == SamConfig()
-    for name in architectures('sam'):
+    for name in ('vit_b', 'vit_h', 'vit_l'):
         assert SamConfig.from_dict(architecture(name, 'sam')).to_dict() == {
             **architecture(name, 'sam'),
             'encoder': {**architecture(name, 'sam')['encoder'], 'global_attn_indexes': tuple(
                 architecture(name, 'sam')['encoder']['global_attn_indexes'])}}
+
+
+def test_parameters_of_the_manifest_are_those_of_the_networks():
+    """From which `ris models list` says how much memory the weights take."""
+    torch = pytest.importorskip('torch')
+    pytest.importorskip('transformers')
+    from ris_ros.models.albef import Albef, AlbefConfig
+    from ris_ros.models.clip import build_clip
+    from ris_ros.models.mask2former import network_config
+    from ris_ros.models.sam import build_sam
+    from ris_ros.models.weights import read_manifest
+    build = {'clip': build_clip, 'sam': build_sam,
+             'matcher': lambda c: Albef(AlbefConfig.from_dict(c)),
+             'mask2former': lambda c: __import__(
+                 'transformers').Mask2FormerForUniversalSegmentation(network_config(c))}
+    with torch.device('meta'):
+        for entry in (e for e in read_manifest().values() if e.config):
+            network = build[entry.kind](architecture(entry.config, entry.kind))
+            assert sum(p.numel() for p in network.parameters()) == entry.parameters, entry.name
 
 
 def test_the_published_matchers():
