@@ -219,7 +219,7 @@ def test_boxes_are_pixel_extents():
     assert boxes_of(masks).tolist() == [[4, 3, 5, 2], [0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize('name', architectures('sam'))
+@pytest.mark.parametrize('name', [n for n in architectures('sam') if n != 'vit_t'])
 def test_published_layouts_have_the_published_tensors(name):
     with torch.device('meta'):
         ours = {k: v.shape for k, v in build_sam(architecture(name, 'sam')).state_dict().items()}

@@ -238,7 +238,8 @@ def test_the_example_of_the_readme(own):
     path = own(example)
     profile = checked('kitchen')
     assert profile.networks == {'clip': 'kitchen.clip', 'sam': 'sam_vit_h', 'caption': 'blip_base',
-                                'pcnet_clip': 'clip_rn50'}
+                                'matcher': 'blip_itm_base',
+                                'vocabulary': 'bert_vocabulary', 'pcnet_clip': 'clip_rn50'}
     assert profile.entries['kitchen.clip'].folder == str(path.parent)
     assert profile.devices == {'sam': 'cuda:0', 'clip': 'cpu'}
     assert profile.overrides('tas', {'points_per_side', 'mask_filter'}) == {
