@@ -82,11 +82,16 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation to another object: `type` from RELATION_TYPES, `object` its head noun."""
+    """A relation to another object: `type` from RELATION_TYPES, `object` its head noun.
+
+    expression: as said ("the big blue box").  name: what the object is called by itself ("blue
+    box").
+    """
 
     type: str
     object: str
     expression: str = ''
+    name: str = ''
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ class Target:
 
     expression: without what is negated; that stands in `negations`.  ordinal: which one in a
     row.  count: how many are meant where that is said, a number, 'all' or 'both'.  view:
-    'nearest' or 'farthest', as seen by the camera or the speaker.
+    'nearest' or 'farthest', as seen by the camera or the speaker.  name: what it is called by
+    itself, without place, order and comparison ("red mug").  further: words that choose among
+    things of that name and stand in no other field ("bigger", "with", "crack").
     """
 
     expression: str
@@ -118,6 +125,18 @@ class Target:
     ordinal: Ordinal | None = None
     count: int | str | None = None
     view: str | None = None
+    name: str = ''
+    further: tuple[str, ...] = ()
+
+    @property
+    def counts_off(self) -> bool:
+        """Whether it means several objects, one in a row, or the nearest or farthest one."""
+        return self.count is not None or self.ordinal is not None or self.view is not None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether more is said than what it is called, so that it chooses among its likes."""
+        return bool(self.position or self.relations or self.further or self.counts_off)
 
 
 @dataclass(frozen=True)
@@ -289,6 +308,10 @@ class Grounding:
     probabilities: (N,) float32 in [0, 1], comparable between scenes: used for the score,
     the margin and the no-match decision.  heatmap: (H, W) float32 in [0, 1] or None.
     notes: what the user must be told of this answer, a sentence each (a text that was cut).
+    fits: for every name that the sentence holds ("red mug"; `Target.name`), the probability that
+    each mask shows what is called so, (N,) in [0, 1]; None where the method cannot say.
+    at_least: probabilities that one, and that two or more objects are called as the target,
+    from looking at the whole picture, in place of `fits`; None where it did not look.
     """
 
     scores: np.ndarray
@@ -299,6 +322,8 @@ class Grounding:
     timings: Mapping[str, float] = field(default_factory=dict)
     own: Regions | None = None
     notes: tuple[str, ...] = ()
+    fits: Mapping[str, np.ndarray] | None = None
+    at_least: tuple[float, float] | None = None
 
     def regions(self, scene: Scene) -> Regions:
         """Return the masks that the numbers speak of."""
@@ -320,11 +345,18 @@ class Candidate:
 class Segmentation:
     """Result of `Segmenter.segment`.
 
-    mask: (H, W) bool, all False unless the outcome is SUCCEEDED_2D or AMBIGUOUS.
+    mask: (H, W) bool, all False unless the outcome is SUCCEEDED_2D or AMBIGUOUS; of several
+    objects that are meant together it is the union.  selected: the objects that are meant, one
+    mask each, in the order in which they were said or else from left to right; empty unless
+    the outcome is SUCCEEDED_2D.
     score: [0, 1].  margin: score of the best minus that of the second candidate.
+    confidence: [0, 1], how sure the decision is that the answer is right; the score where it
+    goes by margins.
     heatmap: (H, W) float32 in [0, 1] or None.  timings: seconds per stage.
     notes: what the user must be told besides the message, a sentence each.
     regions: the masks that were chosen among, None where no method was asked.
+    counts: probabilities that no object, one, and two or more fit; None where nothing was
+    counted.
     """
 
     mask: np.ndarray
@@ -338,3 +370,6 @@ class Segmentation:
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     regions: Regions | None = None
+    selected: tuple[Candidate, ...] = ()
+    confidence: float = 0.0
+    counts: tuple[float, float, float] | None = None

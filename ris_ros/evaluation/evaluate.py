@@ -188,6 +188,8 @@ def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
     # The best candidate counts even where the method would rather not act on it: the choice
     # and the decision are judged apart.
     predicted = answer.candidates[0].mask if answer.candidates else None
+    if len(answer.selected) > 1:
+        predicted = answer.mask  # several are meant: all of them
     among = choice(scene, answer)
     i, u, oracle_i, oracle_u = _overlaps(among, predicted, true)
     point, point_box = _point(answer.heatmap, sample, true)

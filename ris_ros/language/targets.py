@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ris_ros.language import lexicon as lex
 from ris_ros.language.counting import VIEW, count_of, ordinal_of, view_of
+from ris_ros.language.naming import further_of, name_of, without_view
 from ris_ros.language.phrases import NounPhrase, Sentence, noun_phrase
 from ris_ros.language.places import Place, counted_from, place_at, position_of
 from ris_ros.types import Relation, Target
@@ -246,16 +247,31 @@ def target_of(s: Sentence, found: Found, skip: frozenset[int]) -> Target:
     indices = tokens_of(s, found, skip)
     head = found.phrase.head
     ordinal = ordinal_of(s, found.phrase, found.end)
+    view = view_of(s, found.phrase.start, indices[-1] + 1 if indices else found.phrase.end)
+    further = further_of(s, found.phrase, indices, _placed(s, found))
     return Target(
         expression=''.join(s.doc[i].text_with_ws for i in indices).strip(),
         head=None if head is None else s.doc[head].text,
         attributes=_attributes(s, found),
         position=None if ordinal and ordinal.side else _position(s, found),
         ordinal=ordinal, count=count_of(s, found.phrase),
-        view=view_of(s, found.phrase.start, indices[-1] + 1 if indices else found.phrase.end),
-        relations=tuple(Relation(p.kind, s.doc[o.head].text, s.doc[o.start:o.end].text)
+        view=view,
+        relations=tuple(Relation(p.kind, s.doc[o.head].text, s.doc[o.start:o.end].text,
+                                 name_of(s, o))
                         for p, own in zip(found.places, found.own, strict=True) if own
-                        for o in p.objects if o.head is not None))
+                        for o in p.objects if o.head is not None),
+        name=name_of(s, found.phrase, found.extra),
+        further=without_view(further) if view else further)
+
+
+def _placed(s: Sentence, found: Found) -> set[int]:
+    """Tokens that say where it is or how it looks and stand in fields of their own.
+
+    Not the "closest" of "closest to the bowl": it chooses, and nearness alone does not.
+    """
+    told = {i for p in found.places if p.kind != 'other' for i in range(p.start, p.end)
+            if s.low[i] not in lex.SUPERLATIVES - lex.PLACE_WORDS}
+    return told | set(found.extra) | set(found.trailing)
 
 
 def _attributes(s: Sentence, found: Found) -> tuple[str, ...]:

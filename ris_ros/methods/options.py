@@ -12,7 +12,8 @@ from ris_ros.settings import TWIN, option
 S = TypeVar('S')
 # Value of a twin that means: as the setting it is the twin of.
 AS_THE_OTHER = {'match_center': -2.0, 'match_width': 0.0, 'score_threshold': -1.0,
-                'ambiguity_margin': -1.0}
+                'ambiguity_margin': -1.0, 'name_center': -2.0, 'name_width': 0.0,
+                'none_limit': -1.0, 'several_limit': -1.0, 'relation_limit': -1.0}
 
 
 def fitting(settings: S, source: str) -> S:
@@ -54,16 +55,39 @@ class CosineSettings:
                                        'the same', source='ours', minimum=-2.0, maximum=1.0)
     depth_match_width: float = option(0.0, 'match_width for masks that depth proposed; 0: the '
                                       'same', source='ours', minimum=0.0, maximum=1.0)
+    name_center: float = option(0.25, 'cosine of region and bare name at which it is as likely '
+                                'as not what is called so (decision "count")', source='ours',
+                                minimum=-1.0, maximum=1.0)
+    name_width: float = option(0.02, 'cosine over which these odds grow by e', source='ours',
+                               minimum=1e-4, maximum=1.0)
+    depth_name_center: float = option(-2.0, 'name_center for masks that depth proposed; -2: the '
+                                      'same', source='ours', minimum=-2.0, maximum=1.0)
+    depth_name_width: float = option(0.0, 'name_width for masks that depth proposed; 0: the '
+                                     'same', source='ours', minimum=0.0, maximum=1.0)
 
 
 @dataclass(frozen=True)
 class OutcomeSettings:
     """From probabilities to an outcome (ours)."""
 
-    score_threshold: float = option(0.2, 'below this score nothing matches', source='ours',
-                                    minimum=0.0, maximum=1.0)
+    decision: str = option('margin', 'what an outcome follows from: "margin", the best score and '
+                           'its lead; "count", how many objects fit what is said, where the '
+                           'method can tell and the limits below are fitted '
+                           '(benchmarks/tune_decisions.py)', source='ours',
+                           choices=('margin', 'count'))
+    none_limit: float = option(0.8, 'with more than this probability that no object fits nothing '
+                               'matches (count)', source='ours', minimum=0.0, maximum=1.0)
+    several_limit: float = option(0.3, 'with more than this probability that two or more objects '
+                                  'fit, and nothing said to choose among them, the command is '
+                                  'ambiguous (count)', source='ours', minimum=0.0, maximum=1.0)
+    relation_limit: float = option(0.2, 'where the likeliest pair of objects for which a stated '
+                                   'relation holds is less than this part as likely as the best '
+                                   'of all pairs nothing matches (count)', source='ours',
+                                   minimum=0.0, maximum=1.0)
+    score_threshold: float = option(0.2, 'below this score nothing matches (margin)',
+                                    source='ours', minimum=0.0, maximum=1.0)
     ambiguity_margin: float = option(0.1, 'with less than this between the best and another '
-                                     'object the command is ambiguous', source='ours',
+                                     'object the command is ambiguous (margin)', source='ours',
                                      minimum=0.0, maximum=1.0)
     overlap_limit: float = option(0.5, 'masks that share more than this part of the smaller '
                                   'one are the same object', source='ours', minimum=0.0,
@@ -82,6 +106,15 @@ class ProposedOutcomeSettings(OutcomeSettings):
         minimum=-1.0, maximum=1.0)
     depth_ambiguity_margin: float = option(
         -1.0, 'ambiguity_margin for masks that depth proposed; -1: the same', source='ours',
+        minimum=-1.0, maximum=1.0)
+    depth_none_limit: float = option(
+        -1.0, 'none_limit for masks that depth proposed; -1: the same', source='ours',
+        minimum=-1.0, maximum=1.0)
+    depth_several_limit: float = option(
+        -1.0, 'several_limit for masks that depth proposed; -1: the same', source='ours',
+        minimum=-1.0, maximum=1.0)
+    depth_relation_limit: float = option(
+        -1.0, 'relation_limit for masks that depth proposed; -1: the same', source='ours',
         minimum=-1.0, maximum=1.0)
 
 

@@ -169,6 +169,14 @@ class Matcher:
                 -1, grid) for g, n in zip(gradient, lengths, strict=True)], match)
 
 
+    def match(self, look: Look, readings: Sequence[Reading]) -> Tensor:
+        """Return how well n sentences match one image (or n images), (n,) in [0, 1]."""
+        hidden, valid = _padded([r.hidden for r in readings], 0)
+        with torch.no_grad(), autocast(self.device, self.precision, later_gradient=True):
+            fused = self.model.fuse(hidden, valid.to(self.device), look.keys)
+            return self.model.itm_head(fused[:, 0]).float().softmax(dim=-1)[:, 1]
+
+
 def _padded(rows: Sequence[Tensor], value: int) -> tuple[Tensor, Tensor]:
     """Return rows of different length as one tensor, and which of its (n, T) places are real."""
     lengths = torch.tensor([len(row) for row in rows])

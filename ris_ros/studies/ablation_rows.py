@@ -18,7 +18,8 @@ GROUPS = ('hybridgl', 'tas', 'iterprime', 'baselines')
 # Settings that `prepare` does not read, per method; None: it reads none but those that networks
 # and proposers are built with.
 _DECISIONS = {'match_center', 'match_width', 'score_threshold', 'ambiguity_margin',
-              'overlap_limit'}
+              'overlap_limit', 'ignored', 'decision', 'none_limit', 'several_limit',
+              'relation_limit', 'name_center', 'name_width'}
 GROUND_SETTINGS: Mapping[str, frozenset[str] | None] = {
     'hybridgl': frozenset(_DECISIONS | {
         'phrase_weight', 'semantic_scale', 'top_k_target', 'top_k_other', 'relation',

@@ -26,7 +26,7 @@ ALLOWED = {
     'overlay': {'geometry'},
     'profiles': {'models'},
     'methods': METHODS,
-    'decision': {'geometry'}, 'target': {'geometry'},
+    'decision': {'geometry', 'methods'}, 'target': {'geometry'},
     'segmenter': METHODS | {'decision'},
     'simulation': {'geometry'}, 'datasets': {'simulation', 'geometry'},
     'arguments': METHODS | {'segmenter'},

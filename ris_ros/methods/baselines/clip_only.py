@@ -9,6 +9,7 @@ import numpy as np
 from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.baselines.settings import ClipOnlySettings
+from ris_ros.methods.fitting import name_fits, name_texts, names_asked
 from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import chunks, cosines, grounding_of, match_probability, scene_of
 from ris_ros.methods.spatial import softmax
@@ -67,14 +68,17 @@ class ClipOnly(ProposalMethod):
         if target is None:
             raise BadInputError(analysis.command.problem or 'the command names no object')
         start = seconds_now(self.device)
-        text = self.clip.encode_text([target.expression.lower()])
-        cosine = cosines(scene.cache['features'], text)[:, 0]
+        names = names_asked(target, self.settings)
+        texts = self.clip.encode_text([target.expression.lower(), *name_texts(names)])
+        every = cosines(scene.cache['features'], texts)
+        cosine = every[:, 0]
         scores = softmax(self.clip.logit_scale * cosine)
         relative = scores / scores.max() if len(scores) else scores
         return grounding_of(scores, np.arange(len(scores)),
                             match_probability(cosine, self.settings, scene.proposed_by),
                             relative, None, {},
-                            {'score': seconds_now(self.device) - start})
+                            {'score': seconds_now(self.device) - start},
+                            name_fits(names, every[:, 1:], self.settings, scene.proposed_by))
 
 
 def region_pictures(clip: ClipModel, image: np.ndarray, masks: Tensor, boxes: Tensor, view: str,

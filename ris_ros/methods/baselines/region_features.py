@@ -9,6 +9,7 @@ from ris_ros.lazy import require
 from ris_ros.methods.baselines.clip_method import ClipMethod
 from ris_ros.methods.baselines.clip_only import region_pictures
 from ris_ros.methods.baselines.settings import RegionBaselineSettings
+from ris_ros.methods.fitting import name_fits, name_texts, names_asked
 from ris_ros.methods.hybridgl.text import head_phrase
 from ris_ros.methods.regions import chunks, cosines, grounding_of, match_probability
 from ris_ros.methods.spatial import softmax
@@ -60,15 +61,21 @@ class GlobalLocal(ClipMethod):
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Score the proposals by cosine with the text feature."""
         sentence, start = self.expression(analysis), seconds_now(self.device)
-        texts = self.clip.encode_text([sentence, head_phrase(analysis.doc)])  # type: ignore
+        names = names_asked(analysis.command.target, self.settings)
+        texts = self.clip.encode_text(
+            [sentence, head_phrase(analysis.doc), *name_texts(names)])  # type: ignore
         w = self.settings.phrase_weight
-        cosine = cosines(scene.cache['features'], ((1 - w) * texts[0] + w * texts[1])[None])[:, 0]
+        mixed = (1 - w) * texts[0] + w * texts[1]
+        torch = require('torch', 'models')
+        every = cosines(scene.cache['features'], torch.cat([mixed[None], texts[2:]]))
+        cosine = every[:, 0]
         scores = softmax(self.clip.logit_scale * cosine)
         relative = scores / scores.max() if len(scores) else scores
         return grounding_of(scores, np.arange(len(scores)),
                             match_probability(cosine, self.settings, scene.proposed_by),
                             relative, None, {},
-                            {'score': seconds_now(self.device) - start})
+                            {'score': seconds_now(self.device) - start},
+                            name_fits(names, every[:, 1:], self.settings, scene.proposed_by))
 
 
 class RegionToken(GlobalLocal):

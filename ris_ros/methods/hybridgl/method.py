@@ -16,6 +16,7 @@ import numpy as np
 
 from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
+from ris_ros.methods.fitting import name_fits, name_texts, names_asked
 from ris_ros.methods.hybridgl import scores as scoring
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import HybridGLText, text_plan
@@ -48,13 +49,15 @@ class TextFeatures:
 
     target: (D,) mixture of sentence and noun phrase.  phrase: (D,) noun phrase alone.
     others: (M, D) the other objects (released rules: their mean, M is 1 or 0).
-    gem: (E,) unit norm, text of the response map.
+    gem: (E,) unit norm, text of the response map.  names: (K, D) of the bare names that are
+    asked for, None for none.
     """
 
     target: Tensor
     phrase: Tensor
     others: Tensor
     gem: Tensor
+    names: Tensor | None = None
 
 
 class HybridGL(ProposalMethod):
@@ -214,13 +217,17 @@ class HybridGL(ProposalMethod):
         else:
             others = list(scoring.other_phrases(plan, target))
         same = [gem_text] if self.gem_clip is self.clip else []
-        features = self.clip.encode_text([plan.sentence, plan.noun_phrase, *others, *same])
+        names = name_texts(names_asked(target, s))
+        features = self.clip.encode_text([plan.sentence, plan.noun_phrase, *others, *names,
+                                          *same])
         sentence, phrase, rest = features[0], features[1], features[2:2 + len(others)]
+        named = features[2 + len(others):2 + len(others) + len(names)]
         if s.rules == 'released' and len(rest):
             rest = rest.mean(dim=0, keepdim=True)
         gem = features[-1] if same else self.gem_clip.encode_text([gem_text])[0]
         return TextFeatures((1 - s.phrase_weight) * sentence + s.phrase_weight * phrase, phrase,
-                            rest, functional.normalize(gem, dim=-1))
+                            rest, functional.normalize(gem, dim=-1),
+                            named if len(names) else None)
 
     def score(self, scene: Scene, plan: HybridGLText, texts: TextFeatures,
               target: Target | None = None, timings: dict[str, float] | None = None
@@ -236,8 +243,11 @@ class HybridGL(ProposalMethod):
                                     guidance.cpu().numpy(), {}, timings or {})
             inside, outside = self._means(scene, guidance)
             torch = require('torch', 'models')
+            told = [texts.target[None], texts.phrase[None], texts.others]
             cosine = cosines(scene.cache['features'], torch.cat(
-                [texts.target[None], texts.phrase[None], texts.others]))
+                told if texts.names is None else [*told, texts.names]))
+        cosine, named = np.split(cosine, [2 + len(texts.others)], axis=1)
+        names = () if texts.names is None else names_asked(target, self.settings)
         inputs = scoring.Inputs(
             cosine=cosine, boxes=scene.boxes, inside=inside, outside=outside,
             mean=float(guidance.mean()), iou=scene.cache['iou'],
@@ -251,7 +261,8 @@ class HybridGL(ProposalMethod):
             result.final, result.candidates, match, result.relative, guidance.cpu().numpy(),
             {'semantic': result.semantic, 'guidance': result.guidance, 'plan': plan,
              'relation_met': result.relation_met},
-            {**(timings or {}), 'score': seconds_now(self.device) - start})
+            {**(timings or {}), 'score': seconds_now(self.device) - start},
+            name_fits(names, named, self.settings, scene.proposed_by))
 
     def _direction(self, plan: HybridGLText, target: Target | None) -> str:
         if not self.settings.position:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
+from ris_ros.methods.fitting import name_fits, name_texts, names_asked
 from ris_ros.methods.proposers import proposer_of
 from ris_ros.methods.regions import chunks, grounding_of, match_probability, scene_of
 from ris_ros.methods.tas import scores as scoring
@@ -256,7 +257,8 @@ class TAS(ProposalMethod):
             return grounding_of(np.zeros(n), kept, np.zeros(n), np.zeros(n), None, {},
                                 timings or {})
         scale = s.score_scale or self.scorer.logit_scale
-        texts = self.scorer.encode_text([plan.sentence, plan.noun_phrase])
+        names = names_asked(target, s)
+        texts = self.scorer.encode_text([plan.sentence, plan.noun_phrase, *name_texts(names)])
         cosine = self._similarity(cache['features'], texts)
         p = np.zeros(len(kept))
         if s.captions and len(cache['captions']):
@@ -280,11 +282,13 @@ class TAS(ProposalMethod):
             return out
 
         relative = np.exp(np.minimum(raw - raw[allowed].max(), 0))
+        fits = name_fits(names, cosine[:, 2:], s, scene.proposed_by)
         return grounding_of(
             spread(final), kept[allowed],
             spread(match_probability(cosine[:, 1], s, scene.proposed_by)),
             spread(relative), None, details,
-            {**(timings or {}), 'score': seconds_now(self.device) - start})
+            {**(timings or {}), 'score': seconds_now(self.device) - start},
+            {n: spread(fit) for n, fit in fits.items()} if fits else None)
 
     def _similarity(self, features: Tensor, texts: Tensor) -> np.ndarray:
         """Return (M, K) float64 cosines; the best of a region's features where it has several."""
