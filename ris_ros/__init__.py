@@ -15,6 +15,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 __version__ = '0.1.0'
 
 if TYPE_CHECKING:
+    from ris_ros.dialogue import Dialogue
     from ris_ros.segmenter import Segmenter
     from ris_ros.types import (
         BadInputError,
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
         Grounding,
         Level,
         MissingDependencyError,
+        Option,
         Outcome,
+        Question,
         Regions,
         Relation,
         RisError,
@@ -36,9 +39,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    'BadInputError', 'Camera', 'Candidate', 'Command', 'Grounding', 'Level',
-    'MissingDependencyError', 'Outcome', 'Regions', 'Relation', 'RisError', 'Scene',
-    'Segmentation', 'Segmenter', 'Target', 'View', 'WeightsError', '__version__',
+    'BadInputError', 'Camera', 'Candidate', 'Command', 'Dialogue', 'Grounding', 'Level',
+    'MissingDependencyError', 'Option', 'Outcome', 'Question', 'Regions', 'Relation', 'RisError',
+    'Scene', 'Segmentation', 'Segmenter', 'Target', 'View', 'WeightsError', '__version__',
 ]
 
 
@@ -47,6 +50,9 @@ def __getattr__(name: str) -> Any:
     if name == 'Segmenter':
         from ris_ros.segmenter import Segmenter
         return Segmenter
+    if name == 'Dialogue':
+        from ris_ros.dialogue import Dialogue
+        return Dialogue
     if name in __all__:
         from ris_ros import types
         return getattr(types, name)

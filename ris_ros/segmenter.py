@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ris_ros.decision import MAX_CANDIDATES, check_numbers, decide
+from ris_ros.decision.question import question_of
 from ris_ros.methods.options import fitting
 from ris_ros.methods.registry import find_method, settings_for
 from ris_ros.types import BadInputError, Camera, Command, Outcome, Scene, Segmentation, View
@@ -201,6 +202,7 @@ class Segmenter:
         settings = fitting(self.settings, scene.proposed_by)
         result = decide(scene, grounding, analysis.command, settings,
                         self.max_candidates if max_candidates is None else max_candidates)
+        result = dataclasses.replace(result, question=question_of(scene, grounding, result))
         return dataclasses.replace(result, timings={'parse': parsed, **result.timings})
 
 

@@ -342,6 +342,34 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class Option:
+    """One of the objects that a question names.
+
+    words: as the question names it ("the yellow box", "the one on the left").  colour, place,
+    size: what is known of it in words, empty where that does not tell it from the others.
+    """
+
+    candidate: Candidate
+    words: str
+    colour: str = ''
+    place: str = ''
+    size: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked back where a sentence fits several objects, or only something like it.
+
+    text: in plain words.  options: the objects it names, in its order.  name: what each of them
+    is called ("box").
+    """
+
+    text: str
+    options: tuple[Option, ...]
+    name: str = ''
+
+
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """Result of `Segmenter.segment`.
 
@@ -357,6 +385,8 @@ class Segmentation:
     regions: the masks that were chosen among, None where no method was asked.
     counts: probabilities that no object, one, and two or more fit; None where nothing was
     counted.
+    question: what is asked back, None where nothing is.  in_reply_to: the question that this
+    answers, None for a sentence of its own.
     """
 
     mask: np.ndarray
@@ -373,3 +403,5 @@ class Segmentation:
     selected: tuple[Candidate, ...] = ()
     confidence: float = 0.0
     counts: tuple[float, float, float] | None = None
+    question: Question | None = None
+    in_reply_to: Question | None = None

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +22,10 @@ from ris_ros.files import check_writable
 from ris_ros.language.pipelines import pipeline_said
 from ris_ros.pictures import read_picture
 from ris_ros.target import Measurement, Missing, measure_target
-from ris_ros.types import BadInputError, Outcome, Segmentation
+from ris_ros.types import BadInputError, Candidate, Outcome, Segmentation
+
+if TYPE_CHECKING:
+    from ris_ros.dialogue import Dialogue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--overlay', type=Path, metavar='PNG',
                         help='write the image with the mask over it')
     parser.add_argument('--mask', type=Path, metavar='PNG', help='write the mask, 0 and 255')
+    parser.add_argument('--answer', action='append', default=[], metavar='TEXT',
+                        help='answer to what is asked back ("the yellow one"); several in turn. '
+                             'At a terminal you are asked')
     parser.add_argument('--json', action='store_true', help='print one JSON document')
 
 
 def run(args: argparse.Namespace) -> int:
     """Segment and print; exit code 0 also where nothing matches, the outcome says so."""
+    from ris_ros.dialogue import Dialogue
     from ris_ros.segmenter import Segmenter
     check_depth_options(args)
     for path in (args.mask, args.overlay):
@@ -43,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
             check_writable(path, parents=False)
     rgb = read_picture(args.image)
     depth, camera = depth_and_camera(args, rgb.shape[:2])
-    segmenter = Segmenter.from_profile(**method_options(args))
-    result = segmenter.segment(rgb, args.expression, depth, camera)
+    dialogue = Dialogue(Segmenter.from_profile(**method_options(args)), window_s=math.inf)
+    result = dialogue.segment(rgb, args.expression, depth, camera)
+    result = _answered(dialogue, result, args.answer, not args.json and _at_a_terminal())
     if result.outcome is Outcome.INVALID_COMMAND:
         raise BadInputError(result.message)
     measured = measure_target(result, depth, camera or Missing('there is no camera'))
@@ -59,6 +70,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _answered(dialogue: Dialogue, result: Segmentation, answers: Sequence[str], ask: bool
+              ) -> Segmentation:
+    """Return the result once its questions are answered, by `answers` and then at the terminal.
+
+    Raises BadInputError for an answer to which there is no question, or that is none.
+    """
+    waiting = list(answers)
+    while result.question is not None and (waiting or ask):
+        given = bool(waiting)
+        if given:
+            text = waiting.pop(0)
+        else:
+            print(f'{result.question.text} (Enter: none) ', end='', file=sys.stderr, flush=True)
+            text = sys.stdin.readline().strip()
+            if not text:
+                return result
+        reply = dialogue.reply(text)
+        if reply is None and given:
+            raise BadInputError(f'"{text}" does not answer "{result.question.text}"; say for '
+                                f'example "{result.question.options[0].words}"')
+        result = result if reply is None else reply
+    if waiting:
+        raise BadInputError(f'there is no question that "{waiting[0]}" could answer; leave '
+                            '--answer out')
+    return result
+
+
 def _document(result: Segmentation, measured: Measurement) -> dict[str, Any]:
     rows = np.flatnonzero(result.mask.any(axis=1))
     columns = np.flatnonzero(result.mask.any(axis=0))
@@ -71,12 +113,24 @@ def _document(result: Segmentation, measured: Measurement) -> dict[str, Any]:
         'area': int(result.mask.sum()),
         'expression': result.command.target.expression
         if result.command and result.command.target else None,
-        'candidates': [{'rank': c.rank, 'score': round(c.score, 4), 'box': list(c.box)}
-                       for c in result.candidates],
+        'confidence': round(result.confidence, 4),
+        'counts': None if result.counts is None else dict(zip(
+            ('none', 'one', 'several'), (round(p, 4) for p in result.counts), strict=True)),
+        'candidates': [_listed(c) for c in result.candidates],
+        'selected': [_listed(c) for c in result.selected],
+        'question': None if result.question is None else {
+            'text': result.question.text,
+            'options': [{'words': o.words, **_listed(o.candidate)}
+                        for o in result.question.options]},
         'notes': list(result.notes),
         'target_point': [round(float(v), 4) for v in geometry.point] if geometry else None,
         'depth_valid_ratio': None if ratio is None else round(ratio, 4),
         'timings': {name: round(seconds, 4) for name, seconds in result.timings.items()}}
+
+
+def _listed(candidate: Candidate) -> dict[str, Any]:
+    return {'rank': candidate.rank, 'score': round(candidate.score, 4),
+            'box': list(candidate.box)}
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -86,5 +140,10 @@ def _text(document: dict[str, Any]) -> str:
                      f'{document["area"]} pixels')
     if document['target_point']:
         lines.append(f'target point (m, optical frame): {document["target_point"]}')
+    if len(document['selected']) > 1:
+        lines += [f'object {k}, box: {chosen["box"]}'
+                  for k, chosen in enumerate(document['selected'], start=1)]
+    if document['question']:
+        lines.append(f'question: {document["question"]["text"]} (--answer TEXT)')
     lines += [f'note: {note}' for note in document['notes']]
     return '\n'.join(lines)

@@ -16,7 +16,9 @@ def names_asked(target: Target | None, settings: OutcomeSettings) -> tuple[str, 
     """
     if target is None or settings.decision != 'count':
         return ()
-    return tuple(dict.fromkeys(name for name in _names(target) if name))
+    kind = (target.head or '').lower()  # to say what there is in place of what is not
+    kinds = [] if kind in ('one', 'ones', '') else [kind]
+    return tuple(dict.fromkeys(name for name in (*_names(target), *kinds) if name))
 
 
 def _names(target: Target) -> Iterator[str]:

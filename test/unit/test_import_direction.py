@@ -18,7 +18,7 @@ from ris_ros.studies.import_map import (
 
 # room -> rooms it may import besides itself and the base; what stands here is the design.
 METHODS = {'methods', 'profiles', 'models', 'language', 'geometry'}
-USE = METHODS | {'segmenter', 'decision', 'target', 'overlay'}
+USE = METHODS | {'segmenter', 'decision', 'dialogue', 'target', 'overlay'}
 DATA = {'datasets', 'simulation'}
 ALLOWED = {
     'types': set(), 'lazy': set(), 'settings': set(), 'files': set(),
@@ -26,7 +26,8 @@ ALLOWED = {
     'overlay': {'geometry'},
     'profiles': {'models'},
     'methods': METHODS,
-    'decision': {'geometry', 'methods'}, 'target': {'geometry'},
+    'decision': {'geometry', 'methods', 'language'}, 'dialogue': {'decision', 'language'},
+    'target': {'geometry'},
     'segmenter': METHODS | {'decision'},
     'simulation': {'geometry'}, 'datasets': {'simulation', 'geometry'},
     'arguments': METHODS | {'segmenter'},
@@ -38,7 +39,7 @@ ALLOWED = {
     'demo': USE | DATA | {'service', 'nodes', 'arguments'},
     'client': set(),
     'cli': USE | DATA | {'evaluation', 'training', 'studies', 'service', 'arguments', 'client'},
-    '': {'segmenter', 'types'},
+    '': {'segmenter', 'dialogue', 'types'},
 }
 ROS_ROOMS = {'nodes', 'demo', 'client'}
 # Pairs of rooms that still import each other; the list only gets shorter.

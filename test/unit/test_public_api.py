@@ -5,9 +5,9 @@ import sys
 import ris_ros
 
 PUBLIC = {
-    'BadInputError', 'Camera', 'Candidate', 'Command', 'Grounding', 'Level',
-    'MissingDependencyError', 'Outcome', 'Regions', 'Relation', 'RisError', 'Scene',
-    'Segmentation', 'Segmenter', 'Target', 'View', 'WeightsError', '__version__'}
+    'BadInputError', 'Camera', 'Candidate', 'Command', 'Dialogue', 'Grounding', 'Level',
+    'MissingDependencyError', 'Option', 'Outcome', 'Question', 'Regions', 'Relation', 'RisError',
+    'Scene', 'Segmentation', 'Segmenter', 'Target', 'View', 'WeightsError', '__version__'}
 # name -> number: part of the ROS contract.
 CODES = {
     'SUCCEEDED': 0, 'SUCCEEDED_2D': 1, 'NO_MATCH': 10, 'AMBIGUOUS': 11, 'NO_DEPTH': 12,

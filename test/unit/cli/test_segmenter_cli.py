@@ -1,4 +1,6 @@
 """`ris segment` and `ris methods`: documents, files, exit codes."""
+import dataclasses
+import io
 import json
 
 import numpy as np
@@ -15,7 +17,10 @@ from ris_ros.types import (
     Camera,
     Candidate,
     Command,
+    Option,
     Outcome,
+    Question,
+    Regions,
     Segmentation,
     Target,
 )
@@ -193,3 +198,46 @@ def test_methods_command(capsys):
     assert 'alpha = 0.6' in capsys.readouterr().out
     assert main(['methods', 'magic']) == 2
     assert main(['methods', '--yaml']) == 2
+
+
+def asking(text='the red mug or the blue mug?'):
+    other = Candidate(2, 4, 0.7, np.roll(MASK, 20, axis=1), (50.0, 20.0, 20.0, 20.0))
+    options = (Option(FOUND.candidates[0], 'the red mug', colour='red'),
+               Option(other, 'the blue mug', colour='blue'))
+    masks = Regions.of(np.stack([np.zeros_like(MASK)] * 3 + [MASK, other.mask]))
+    return dataclasses.replace(
+        FOUND, outcome=Outcome.AMBIGUOUS, message='"the mug" fits several objects; say which one',
+        candidates=(FOUND.candidates[0], other), question=Question(text, options, 'mug'),
+        regions=masks)
+
+
+def test_answers_to_what_is_asked_back(scene, monkeypatch, capsys):
+    monkeypatch.setattr(Fake, 'answer', asking())
+    assert scene('--json') == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document['outcome'] == 'AMBIGUOUS' and document['selected'] == []
+    assert document['question']['text'] == 'the red mug or the blue mug?'
+    assert [o['words'] for o in document['question']['options']] == ['the red mug', 'the blue mug']
+    assert scene('--json', '--answer', 'the blue one') == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document['outcome'] == 'SUCCEEDED_2D' and document['question'] is None
+    assert document['box'] == [50, 20, 20, 20] and len(document['selected']) == 1
+    assert scene('--answer', 'what time is it') == 2
+    assert 'does not answer' in capsys.readouterr().err
+    monkeypatch.setattr(Fake, 'answer', FOUND)
+    assert scene('--answer', 'the blue one') == 2
+    assert 'no question' in capsys.readouterr().err
+
+
+def test_at_a_terminal_it_asks(scene, monkeypatch, capsys):
+    from ris_ros.cli import segment
+    monkeypatch.setattr(Fake, 'answer', asking())
+    monkeypatch.setattr(segment, '_at_a_terminal', lambda: True)
+    monkeypatch.setattr('sys.stdin', io.StringIO('hm what\nthe left one\n'))
+    assert scene() == 0
+    shown = capsys.readouterr()
+    assert shown.err.count('the red mug or the blue mug?') == 2
+    assert 'SUCCEEDED_2D: found the red mug' in shown.out
+    monkeypatch.setattr('sys.stdin', io.StringIO('\n'))
+    assert scene() == 0
+    assert 'AMBIGUOUS' in capsys.readouterr().out
