@@ -215,7 +215,7 @@ def attack_lifecycle(cycles: int, warm_up: int = 20) -> dict[str, Any]:
 # ---- faults ------------------------------------------------------------------------------
 
 # What a command survives: its answer does not need these.
-HARMLESS = {'publisher.status', 'publisher.note'}
+HARMLESS = {'publisher.status', 'publisher.note', 'publisher.diagnostics'}
 LIMIT_S = 2.0     # time limit of a command whose call hangs
 SOON_S = 1.0      # within which a failure, or the end of its time limit, is to be told
 

@@ -74,9 +74,11 @@ OF_WORKER: dict[str, tuple[type, str]] = {
 OF_EXECUTOR: dict[str, tuple[type, str]] = {
     'publisher.outputs': (RosPublisher, 'outputs'), 'publisher.result': (RosPublisher, 'result'),
     'publisher.status': (RosPublisher, 'status'), 'publisher.note': (RosPublisher, 'note'),
+    'publisher.diagnostics': (RosPublisher, 'diagnostics'),
     'intake.collect': (CameraIntake, 'collect'),
     'surroundings.parameters': (RosSurroundings, 'parameters'),
-    'surroundings.image_topic': (RosSurroundings, 'image_topic')}
+    'surroundings.image_topic': (RosSurroundings, 'image_topic'),
+    'surroundings.wants_detail': (RosSurroundings, 'wants_detail')}
 HANG_S = 10.0
 
 

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -24,7 +25,8 @@ from ris_ros.service.parameters import (
     plain_value,
 )
 from ris_ros.service.segmenters import method_defaults, method_names
-from ris_ros.settings import Scalar, check, describe
+from ris_ros.service.switching import Choice
+from ris_ros.settings import check
 from ris_ros.types import BadInputError, MissingDependencyError, RisError
 
 OF_RCLPY = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
@@ -33,41 +35,27 @@ OF_RCLPY = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 class LiveParameters:
     """The parameters of a node as they are now.
 
-    with_method: declare the settings of the chosen method too, as `<method>.<setting>`.
+    with_method: declare the settings of the chosen method too, as `<method>.<setting>`, and
+    take only methods and profiles that there are.
     Raises BadInputError where a value given at start does not fit.
     """
 
     def __init__(self, node: Node, with_method: bool) -> None:
-        self._node = node
+        self._node, self._with_method = node, with_method
         self._now: NodeParameters | None = None
-        self._problem: str | None = None
-        self._settings_class: type | None = None
-        table = parameter_table()
-        declare(node, table)
-        p = self.current
-        try:
-            if with_method:
-                self._settings_class, defaults = method_defaults(p.method, p.profile)
-                own = method_table(p.method, defaults)
-                declare(node, own)
-                table += own
-        except RisError as error:  # told at configure, where its answer can be FAILURE
-            self._problem = str(error)
-        validate = validator(table)
-
-        def on_set(changed: list[Parameter]) -> SetParametersResult:
-            self._now = None
-            result = validate(changed)
-            if result.successful and any(parameter.name == 'target_frame' and parameter.value
-                                         for parameter in changed):
-                return without_tf2()
-            return result
-
-        for text in unknown_names(given(node), table):
+        self.changes = 0   # grows with every change
+        self._own: list[ParameterSpec] = []     # the settings of the method
+        self._owner: tuple[str, str] | None = None   # the method and profile that they are of
+        self._table = parameter_table()
+        declare(node, self._table)
+        # Told at configure too, where its answer can be FAILURE.
+        with suppress(RisError):
+            self._declare_own()
+        for text in unknown_names(given(node), [*self._table, *self._own]):
             node.get_logger().warning(text)
-        node.add_on_set_parameters_callback(on_set)
+        node.add_on_set_parameters_callback(self._on_set)
         if hasattr(node, 'add_pre_set_parameters_callback'):  # not in ROS 2 Humble
-            node.add_pre_set_parameters_callback(widener(table))
+            node.add_pre_set_parameters_callback(self._widen)
 
     @property
     def current(self) -> NodeParameters:
@@ -75,22 +63,67 @@ class LiveParameters:
         if self._now is None:
             self._now = node_parameters({
                 spec.name: self._node.get_parameter(spec.name).value
-                for spec in parameter_table()})
+                for spec in self._table})
         return self._now
 
-    def method_settings(self) -> Mapping[str, Scalar] | None:
-        """Return the method's settings by name, None where they were not declared.
+    def choice(self) -> Choice:
+        """Return which models the parameters ask for.
 
-        Raises BadInputError where the method or the profile is not known, or one of their
-        values does not fit.
+        Raises BadInputError where the method or the profile is not known, or one of the
+        settings does not fit.
         """
-        if self._problem:
-            raise BadInputError(self._problem)
-        if self._settings_class is None:
-            return None
-        method = self.current.method
-        return {info.name: self._node.get_parameter(f'{method}.{info.name}').value
-                for info in describe(self._settings_class)}
+        p = self.current
+        if not self._with_method:
+            return Choice(p.method, p.profile)
+        self._declare_own()
+        return Choice(p.method, p.profile, {
+            spec.name.partition('.')[2]: self._node.get_parameter(spec.name).value
+            for spec in self._own})
+
+    def restore(self, choice: Choice) -> None:
+        """Set method, profile and settings back to those that work."""
+        self._node.set_parameters_atomically([
+            Parameter('method', value=choice.method), Parameter('profile', value=choice.profile)])
+        if self._with_method:
+            self._declare_own()
+            self._node.set_parameters_atomically([
+                Parameter(f'{choice.method}.{name}', value=value)
+                for name, value in (choice.settings or {}).items()])
+
+    def _declare_own(self) -> None:
+        """Declare the settings of the method, at the profile's values, in place of another's."""
+        p = self.current
+        if not self._with_method or self._owner == (p.method, p.profile):
+            return
+        _, defaults = method_defaults(p.method, p.profile)
+        for spec in self._own:
+            self._node.undeclare_parameter(spec.name)
+        self._own, self._owner = [], None
+        own = method_table(p.method, defaults)
+        declare(self._node, own)
+        self._own, self._owner = own, (p.method, p.profile)
+
+    def _on_set(self, changed: list[Parameter]) -> SetParametersResult:
+        self._now = None
+        self.changes += 1
+        result = validator([*self._table, *self._own])(changed)
+        if not result.successful:
+            return result
+        values = {parameter.name: parameter.value for parameter in changed}
+        if values.get('target_frame'):
+            return without_tf2()
+        if self._with_method and values.keys() & {'method', 'profile'} and (
+                self._owner is not None):   # else what is set at start is told at configure
+            now = {name: self._node.get_parameter(name).value for name in ('method', 'profile')}
+            try:
+                method_defaults(str(values.get('method', now['method'])),
+                                str(values.get('profile', now['profile'])))
+            except RisError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return result
+
+    def _widen(self, parameters: list[Parameter]) -> list[Parameter]:
+        return widener([*self._table, *self._own])(parameters)
 
 
 def without_tf2() -> SetParametersResult:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -49,8 +50,9 @@ from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.segmenters import SegmenterFactory, profile_segmenter
 from ris_ros.service.selftest import examine_models
 from ris_ros.service.session import Session
+from ris_ros.service.switching import Choice, SwitchingModels
 from ris_ros.service.text import carriable
-from ris_ros.service.worker import SegmenterLike, Worker
+from ris_ros.service.worker import SegmenterLike
 from ris_ros.types import BadInputError, Level, RisError
 
 BUSY_TICK_S = 0.05  # how often waiting commands are looked after when no image arrives
@@ -87,16 +89,17 @@ class RisNode(LifecycleNode):
         self._factory = segmenter_factory
         self._stop_request = stop or StopRequest()
         # Another factory than the package's has no method settings.
+        self._followed = -1   # changes of the parameters that were looked at
         self._live = LiveParameters(self, segmenter_factory is profile_segmenter)
         self._publisher = RosPublisher(self)
         self._replies_ready = self.create_guard_condition(self._on_replies)
-        self._worker = Worker(self._wake)
+        self._models = SwitchingModels(self._wake)
         clock = RosClock(self)
         self._steady = clock.steady
         self._intake = CameraIntake(self, self._on_frame, self.settings.image_transport)
         self._transforms = TfFrames(self)
         self._session = Session(
-            self._worker, MessageConverter(), clock, self._intake,
+            self._models, MessageConverter(), clock, self._intake,
             RosSurroundings(self, self._live, self._publisher, self._transforms),
             self._publisher)
         # The command topic is there from the start, so that nobody's command meets silence.
@@ -128,17 +131,17 @@ class RisNode(LifecycleNode):
         try:
             if p.target_frame:
                 require_tf2()
-            settings = self._live.method_settings()
-            self.get_logger().info(
-                f'loading method {p.method}, profile {p.profile}, on device {p.device}')
-            seconds = self._wait_for_models(lambda: self._factory(p, settings), p.warmup)
+            choice = self._live.choice()
+            self.get_logger().info(f'loading {choice}, on device {p.device}')
+            seconds = self._wait_for_models(self._builder(choice), p.warmup)
         except RisError as error:
             return self._refuse_to_configure(str(error))
         except Exception as error:
             return self._refuse_to_configure(f'{type(error).__name__}: {error}')
         self._publisher.open_outputs()
         self.get_logger().info(f'models ready after {seconds:.1f} s')
-        self._session.loaded()
+        self._models.loaded = choice
+        self._session.loaded(choice)
         return TransitionCallbackReturn.SUCCESS
 
     @reported
@@ -178,7 +181,7 @@ class RisNode(LifecycleNode):
         """See the last results off; called when the process ends."""
         self.wind_up()
         self._publisher.wait_until_delivered(1.0)
-        self._worker.close(timeout_s=0.0)
+        self._models.close(timeout_s=0.0)
 
     def report(self, text: str) -> None:
         """Log what went wrong."""
@@ -214,6 +217,30 @@ class RisNode(LifecycleNode):
         self.report(f'cannot configure: {reason}')
         self._session.refuse(reason)
         return TransitionCallbackReturn.FAILURE
+
+    def _builder(self, choice: Choice) -> Callable[[], SegmenterLike]:
+        """Return what builds the models of a choice, under the parameters of this moment."""
+        p = replace(self.settings, method=choice.method, profile=choice.profile)
+        return lambda: self._factory(p, choice.settings)
+
+    def _follow_choice(self) -> None:
+        """Build other models in the background where the parameters ask for them."""
+        loaded, changes = self._models.loaded, self._live.changes
+        if loaded is None or (changes == self._followed and self._models.coming is None):
+            return   # the next configuring takes what is asked for then
+        self._followed = changes
+        wanted = self._live.choice()
+        change = self._models.follow(wanted, self._builder(wanted), self.settings.warmup)
+        if change is None:
+            self._session.expect(self._models.coming)
+        elif change.failure is None:
+            self.get_logger().info(f'{change.choice} has taken over, built in '
+                                   f'{change.seconds:.1f} s')
+            self._session.loaded(change.choice)
+        else:
+            self.report(f'{change.choice} cannot be built: {change.failure}; {loaded} stays')
+            self._live.restore(loaded)
+            self._session.expect(None, f'{change.choice} could not be built: {change.failure}')
 
     def _wait_for_models(self, factory: Callable[[], SegmenterLike], warm_up: bool) -> float:
         """Return how long loading took; meanwhile the node's other callbacks go on."""
@@ -288,7 +315,7 @@ class RisNode(LifecycleNode):
             if not ended.done():
                 ended.set_result(checks)
         limit = self.settings.command_timeout_s
-        self._worker.examine(examine_models).add_done_callback(lambda done: end(
+        self._models.examine(examine_models).add_done_callback(lambda done: end(
             done.result() if done.exception() is None
             else [Check('models', Level.ERROR, str(done.exception()))]))
         timer = self.create_timer(limit, lambda: end([Check(
@@ -305,13 +332,23 @@ class RisNode(LifecycleNode):
 
     def _on_replies(self) -> None:
         self._session.on_replies()
+        self._try_to_follow()
         self._pace()
 
     def _on_tick(self) -> None:
         if self._intake.is_open:  # parameters may have been changed
             self._open_topics()
         self._session.on_tick()
+        self._try_to_follow()
         self._pace()
+
+    def _try_to_follow(self) -> None:
+        try:
+            self._follow_choice()
+        except RisError as error:   # a setting that does not fit its profile
+            self.report(f'{error}; the models stay as they are')
+            if self._models.loaded is not None:
+                self._live.restore(self._models.loaded)
 
     def _pace(self) -> None:
         """Look at the time often while a command is open, and seldom else."""

@@ -53,7 +53,7 @@ class CommandRecord:
     turn came.  colour_since: when a colour image for it was first there without its depth or
     intrinsics, None where none was.  frames, started, image_age_s: what it is answered on,
     when the models began and how old the image was then; None before they have.  note: what
-    was changed in its text.
+    was changed in its text.  method: that answers it, empty before.
     """
 
     id: str
@@ -68,6 +68,7 @@ class CommandRecord:
     started: float | None = None
     image_age_s: float | None = None
     note: str = ''
+    method: str = ''
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Parameters of the node as typed settings; no ROS.  One table feeds ROS and the README.
 
 Structural parameters are read-only; the others may change at run time and hold from the
-next command on.
+next command on, `method`, `profile` and the method's settings once their models are built.
 """
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class LanguageParameters:
 class NodeParameters:
     """Everything about the node itself; the method's own settings stand under its name."""
 
-    method: str = option('hybridgl', 'referring segmentation method, as `ris methods` lists them')
+    method: str = option('hybridgl', 'referring segmentation method, as `ris methods` lists them; '
+                         'another is built while the old one works on')
     profile: str = option('tabletop', 'which weights stand behind the method: a name, or the '
                           'path of a profile')
     device: str = option('auto', 'auto, cpu or cuda:N; a GPU that is not there is an error; '
@@ -138,7 +139,7 @@ class NodeParameters:
             orientation=self.pose_orientation)
 
 
-READ_ONLY = ('method', 'profile', 'device', 'precision', 'model_dir', 'warmup', 'autostart',
+READ_ONLY = ('device', 'precision', 'model_dir', 'warmup', 'autostart',
              'image_transport', 'language.pipeline')
 GROUPS: dict[str, type] = {
     'language': LanguageParameters, 'depth': DepthParameters,
@@ -168,11 +169,10 @@ def parameter_table() -> list[ParameterSpec]:
 def method_table(method: str, defaults: Any) -> list[ParameterSpec]:
     """Return the settings of a method as parameters `<method>.<setting>`.
 
-    defaults: the settings as the profile has them.  They are fixed, for the models are built
-    with them.
+    defaults: the settings as the profile has them.  A change builds the models anew.
     """
     return [ParameterSpec(f'{method}.{info.name}',
-                          replace(info, default=getattr(defaults, info.name)), True)
+                          replace(info, default=getattr(defaults, info.name)), False)
             for info in describe(type(defaults))]
 
 

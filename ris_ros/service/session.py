@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from ris_ros.service.careful import CarefulPublisher
 from ris_ros.service.commands import CommandBoard, CommandRecord, Ending, State
 from ris_ros.service.frames import FrameSet, FrameStore, Stamped, StreamName
-from ris_ros.service.health import Check, Health, camera_check, clock_check
+from ris_ros.service.health import Check
 from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.placing import Placing
 from ris_ros.service.ports import Clock, Intake, Models, Publisher, Surroundings
-from ris_ros.service.results import Result, Status, answered, result_of
+from ris_ros.service.results import Result, answered, result_of
 from ris_ros.service.sight import Converter, Sight
+from ris_ros.service.standing import Standing
+from ris_ros.service.switching import Choice
 from ris_ros.service.text import shortened
 from ris_ros.service.timekeeping import Timekeeper
 from ris_ros.service.waiting import choose_frame, no_frame
@@ -64,47 +66,56 @@ class Session:
         self._frames = FrameStore()
         self._running: Run | None = None
         self._held: Held | None = None
-        self._active = False
-        self._inactive_reason = 'the node is not active yet'
+        self._standing = Standing(self._surroundings, intake, self._frames, self._time,
+                                  self._board)
         self._last_status: tuple[float, str] = (0.0, '')
-        self._ahead = 0                 # images from the future
         self._warned: set[str] = set()  # kinds of warnings that were given
         self._reported: dict[str, float] = {}
         self._last_text = ''            # of the last command that was taken
         self._told: Result | None = None
         self._watchers: dict[CommandRecord, Callable[[Result], None]] = {}
-        self._health, self._failed, self._diagnosed = Health(), False, 0.0
+        self._diagnosed = 0.0
 
     # ---- lifecycle -----------------------------------------------------------------------
 
     def begin_loading(self) -> None:
         """Say that the models are on their way."""
-        self._inactive_reason, self._failed = 'the models are loading', False
+        self._standing.reason, self._standing.failed = 'the models are loading', False
         self.publish_status()
 
     def load(self, factory: Callable[[], SegmenterLike], warm_up: bool) -> Future[float]:
         """Build the models on their thread; `loaded` or `refuse` is to follow."""
         return self._models.load(factory, warm_up)
 
-    def loaded(self) -> None:
-        """Note that the models are there."""
-        self._inactive_reason = 'the node is configured but not active'
+    def loaded(self, choice: Choice) -> None:
+        """Note that models are there, the first ones or others than before."""
+        standing = self._standing
+        if standing.choice is None:
+            standing.reason = 'the node is configured but not active'
+        standing.choice, standing.coming, standing.refused = choice, None, ''
         self.publish_status()
+
+    def expect(self, coming: Choice | None, refused: str = '') -> None:
+        """Note which models are being built, or why others could not be."""
+        standing = self._standing
+        if coming != standing.coming or refused:
+            standing.coming, standing.refused = coming, refused
+            self.publish_status()
 
     def refuse(self, reason: str) -> None:
         """Say why there are no models."""
-        self._inactive_reason, self._failed = f'{REFUSED}: {reason}', True
+        self._standing.reason, self._standing.failed = f'{REFUSED}: {reason}', True
         self.publish_status()
 
     def activate(self) -> None:
         """Begin to take commands."""
-        self._active = True
+        self._standing.active = True
         self.publish_status()
 
     def stop(self, reason: str) -> None:
         """Take no more commands; open ones end as CANCELED, images are forgotten."""
-        self._active = False
-        self._inactive_reason = reason
+        self._standing.active = False
+        self._standing.reason = reason
         self._frames.clear()
         self._board.end_all(Ending(Outcome.CANCELED, reason), self._time.now)
         self._listen()
@@ -113,7 +124,8 @@ class Session:
     def unload(self, reason: str = 'the node is not configured') -> None:
         """Let go of the models; commands that come are told the reason."""
         self._models.unload()
-        self._inactive_reason = reason
+        self._standing.choice = self._standing.coming = None
+        self._standing.reason = reason
         self.publish_status()
 
     # ---- what arrives --------------------------------------------------------------------
@@ -151,9 +163,9 @@ class Session:
         except Exception as error:
             self._report(error)
             return self._board.refuse(raw, self._time.now, _failed(error))
-        if not self._active:
+        if not self._standing.active:
             return self._board.refuse(raw, self._time.now,
-                                      Ending(Outcome.NOT_ACTIVE, self._inactive_reason))
+                                      Ending(Outcome.NOT_ACTIVE, self._standing.reason))
         record = self._board.submit(raw, self._time.now, p.command_timeout_s, p.busy_policy,
                                     p.queue_size, self._time.stamp)
         if record.state is not State.DONE:
@@ -175,6 +187,7 @@ class Session:
         self._safely(self._watch_clock)
         for reply in self._models.fetch():
             run: Run = reply.token
+            self._running = run
             self._held = Held(run, reply, self._time.now + run.parameters.tf_timeout_s)
             self._hand_over()
         self._safely(self._advance)
@@ -233,7 +246,7 @@ class Session:
         self._frames.add(stream, item)
         p = self._surroundings.parameters()
         if stream == 'image' and item.lead_s > p.max_image_lead_s:
-            self._ahead += 1
+            self._standing.ahead += 1
             self._warn_once('ahead', f'an image is stamped {item.lead_s:.4g} s ahead of the '
                             "node's clock; such images are not taken")
 
@@ -281,6 +294,7 @@ class Session:
         self._board.start(record, sight.frames, now, sight.frames.image.age_s(now))
         placing = Placing(self._surroundings, sight.parameters.target_frame if sight.want_depth
                           else '', sight.frames.image)
+        record.method = self._standing.method
         self._running = Run(record, sight.parameters, placing)
         self._models.submit(Job(self._running, record.text, sight))
         # The next tick says so in the status; now the models have the word.
@@ -328,13 +342,14 @@ class Session:
     def _tell(self, record: CommandRecord, ending: Ending) -> None:
         try:
             p = self._surroundings.parameters()
-            result = result_of(record, ending, self._time.now, p.method, p.max_candidates)
+            method = record.method or self._standing.method
+            result = result_of(record, ending, self._time.now, method, p.max_candidates)
         except Exception as error:
             self._report(error)
             result = Result(record, ending, {}, 0)
         self._publisher.result(result)
         self._told = result
-        self._health.note(result)
+        self._standing.health.note(result)
         watcher = self._watchers.pop(record, None)
         if watcher is not None:
             self._safely(lambda: watcher(result))
@@ -360,71 +375,35 @@ class Session:
             self._warned.add(kind)
             self._publisher.warn(text)
 
-    # ---- health --------------------------------------------------------------------------
+    # ---- status and health ---------------------------------------------------------------
 
     def checks(self) -> list[Check]:
         """Return how each part of the node fares, as far as it can be told at once."""
-        p, newest = self._surroundings.parameters(), self._frames.newest()
-        values = {'images_received': self._frames.image.received,
-                  'images_lost': self._intake.lost(), 'images_ahead': self._ahead,
-                  'depth_received': self._frames.depth.received,
-                  'camera_info_received': self._frames.info.received}
-        return [
-            self._health.models(p.method, p.profile,
-                                '' if self._active else self._inactive_reason, self._failed),
-            camera_check(self._surroundings.image_topic(), self._active,
-                         None if newest is None else newest.age_s(self._time.now), values),
-            clock_check(self._time.trouble(), self._time.word()),
-            self._health.commands(len(self._board.open))]
+        return self._standing.checks()
 
     def _diagnose(self) -> None:
         period = self._surroundings.parameters().diagnostics_period_s
         if period and self._time.now - self._diagnosed >= 0.9 * period:
             self._diagnosed = self._time.now
-            if self._active:
+            if self._standing.active:
                 self._collect()
             self._publisher.diagnostics(self.checks())
-
-    # ---- status --------------------------------------------------------------------------
 
     def _beat(self) -> None:
         since, state = self._last_status
         period = self._surroundings.parameters().status_period_s
         # A tick that comes a little early must not put it off by a whole one.
-        if self._time.now - since >= 0.9 * period or self._state_text() != state:
+        if self._time.now - since >= 0.9 * period or self._standing.state != state:
             self._collect()  # so that it tells what has come
             self.publish_status()
-
-    def _state_text(self) -> str:
-        current = self._board.current
-        if not self._active:
-            return 'INACTIVE'
-        return current.state.value if current is not None else 'IDLE'
 
     def publish_status(self) -> None:
         """Say how the node stands; done by itself at every change and as a heartbeat."""
         self._safely(self._publish_status)
 
     def _publish_status(self) -> None:
-        p, current = self._surroundings.parameters(), self._board.current
-        state, newest = self._state_text(), self._frames.newest()
-        trouble = self._time.trouble()
-        message = self._inactive_reason if state == 'INACTIVE' else state.lower()
-        self._publisher.status(Status(
-            active=self._active, warning=trouble is not None,
-            message=f'{message}; {trouble}' if trouble else message,
-            values={
-                'state': state, 'command_id': current.id if current else None,
-                'command': current.text if current else None, 'open': len(self._board.open),
-                'method': p.method, 'profile': p.profile,
-                'images_received': self._frames.image.received,
-                'images_lost': self._intake.lost(), 'images_ahead': self._ahead,
-                'depth_received': self._frames.depth.received,
-                'camera_info_received': self._frames.info.received,
-                'image_age_ms': None if newest is None else 1e3 * newest.age_s(self._time.now),
-                'clock': self._time.word(), 'command_timeout_s': p.command_timeout_s,
-            }))
-        self._last_status = (self._time.now, state)
+        self._publisher.status(self._standing.status())
+        self._last_status = (self._time.now, self._standing.state)
 
 
 def _failed(error: Exception) -> Ending:

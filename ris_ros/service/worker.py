@@ -142,6 +142,11 @@ class Worker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while True:
             task = self._jobs.get()

@@ -123,8 +123,8 @@ def test_lifecycle_parameters_and_cancel(tmp_path):
         assert not refused.successful and 'replace' in refused.reason
         assert not put('depth.min_m', type=ParameterType.PARAMETER_DOUBLE,
                        double_value=-1.0).successful
-        assert not put('method', type=ParameterType.PARAMETER_STRING,
-                       string_value='clip_only').successful
+        assert not put('device', type=ParameterType.PARAMETER_STRING,
+                       string_value='cpu').successful
         described = ros.call(client, DescribeParameters, 'ris_node/describe_parameters',
                          DescribeParameters.Request(names=['mask.erode_px'])).descriptors[0]
         assert described.description and described.integer_range[0].to_value == 50

@@ -160,8 +160,46 @@ def test_parameters_are_read_again_after_a_change(node):
     bad = rclpy.Parameter('max_candidates', value=0)
     assert node.set_parameters([good])[0].successful and live.current.max_candidates == 3
     assert not node.set_parameters([bad])[0].successful and live.current.max_candidates == 3
-    assert not node.set_parameters([rclpy.Parameter('method', value='tas')])[0].successful
-    assert live.method_settings()['rules'] in ('paper', 'released')
+    assert live.choice().settings['rules'] in ('paper', 'released')
+
+
+def set_to(node, **values):
+    return node.set_parameters_atomically([
+        rclpy.Parameter(name.replace('__', '.'), value=value) for name, value in values.items()])
+
+
+def test_another_method_at_run_time_brings_its_own_settings(node):
+    live = LiveParameters(node, with_method=True)
+    first, changes = live.choice(), live.changes
+    assert first.method == 'hybridgl'
+    for bad in ({'method': 'crystal_ball'}, {'profile': 'nowhere'},
+                {'method': 'tas', 'profile': 'nowhere'}):
+        result = set_to(node, **bad)
+        assert not result.successful and next(reversed(bad.values())) in result.reason
+        assert live.choice() == first
+    assert set_to(node, method='tas').successful and live.changes > changes
+    second = live.choice()
+    assert second.method == 'tas' and second.settings.keys() != first.settings.keys()
+    assert node.has_parameter('tas.rules') and not node.has_parameter('hybridgl.rules')
+    # A setting of it is another choice too, where it fits.
+    assert not set_to(node, tas__rules='guessed').successful
+    other = 'paper' if second.settings['rules'] == 'released' else 'released'
+    assert set_to(node, tas__rules=other).successful
+    assert live.choice().settings['rules'] == other and live.choice() != second
+    live.restore(second)
+    assert live.choice() == second
+    live.restore(first)
+    assert live.choice() == first and node.get_parameter('method').value == 'hybridgl'
+
+
+def test_settings_given_at_start_hold_whenever_their_method_comes():
+    node = made(tas__score_threshold=0.25)
+    try:
+        live = LiveParameters(node, with_method=True)
+        assert set_to(node, method='tas').successful
+        assert live.choice().settings['score_threshold'] == 0.25
+    finally:
+        rclpy.try_shutdown(context=node.context)
 
 
 def test_a_method_that_is_not_there_is_told_at_configure():
@@ -172,7 +210,7 @@ def test_a_method_that_is_not_there_is_told_at_configure():
             rclpy.Parameter('method', value='crystal_ball')])
         live = LiveParameters(node, with_method=True)
         with pytest.raises(BadInputError, match='crystal_ball'):
-            live.method_settings()
+            live.choice()
     finally:
         rclpy.try_shutdown(context=context)
 
@@ -202,7 +240,7 @@ def test_a_whole_number_will_do_for_a_floating_point_parameter():
     try:
         live = LiveParameters(node, with_method=True)
         assert live.current.command_timeout_s == 30.0 and live.current.depth.max_m == 3.0
-        assert live.method_settings()['score_threshold'] == 0.0
+        assert live.choice().settings['score_threshold'] == 0.0
         assert node.get_parameter('command_timeout_s').type_ is rclpy.Parameter.Type.DOUBLE
         # While the node runs too, as `ros2 param set ... 20` sends it.
         assert node.set_parameters([rclpy.Parameter('command_timeout_s', value=20)])[0].successful

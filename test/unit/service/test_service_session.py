@@ -5,6 +5,7 @@ import pytest
 from service_fakes import MEASURED, World
 
 from ris_ros.service.session import REFUSED
+from ris_ros.service.switching import Choice
 from ris_ros.types import Outcome
 
 
@@ -311,7 +312,7 @@ def test_who_speaks_too_early_is_told_why():
     speak()
     assert session.load(lambda: None, warm_up=False).result() == 1.5
     assert world.models.loaded[0][1] is False
-    session.loaded()
+    session.loaded(Choice('hybridgl', 'tabletop'))
     speak()
     session.refuse('no weights')
     speak()

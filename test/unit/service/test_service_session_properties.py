@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
-from service_fakes import World
+from service_fakes import MEASURED, World
 
 hypothesis = pytest.importorskip('hypothesis')
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from ris_ros.geometry import RigidTransform
 from ris_ros.service.commands import State
-from ris_ros.types import Outcome
+from ris_ros.service.switching import Choice
+from ris_ros.types import BadInputError, Outcome
 
 FIXED = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 # To find a fault is enough; nobody reads the smallest history of one that we made.
@@ -61,7 +64,9 @@ RARELY = st.one_of(
     step('stand_still', st.sampled_from([0.1, 3.0])),
     step('break_a_port', st.sampled_from([
         'result', 'status', 'note', 'warn', 'outputs', 'collect', 'listen', 'lost', 'topic'])),
-    step('fail', FAILURES), step('fetch'), step('cancel'), step('activate'), step('activate'),
+    step('frame', st.sampled_from(['', 'base_link', 'base_link', 'camera']), st.booleans()),
+    step('repeat'), step('fail', FAILURES), step('fetch'), step('cancel'), step('activate'),
+    step('activate'),
     step('stop', st.sampled_from(['deactivated', 'going down'])), step('load_again'),
     step('change', POLICIES, st.integers(1, 3),
          st.sampled_from(['auto', 'true', 'false']), st.integers(0, 1),
@@ -77,6 +82,7 @@ class History:
         self.session, self.models = self.world.session, self.world.models
         self.said = 0
         self.answered_of: set[int] = set()
+        self.repeated = []
         self.session.activate()
 
     def run(self, steps):
@@ -141,7 +147,8 @@ class History:
     def answer(self, outcome, refuses, at_once):
         self.world.publisher.refuses = ValueError('no') if refuses else None
         if self.models.jobs:
-            self.answered_of.add(id(self.models.answer(outcome).token.record))
+            measured = {'measured': MEASURED} if outcome is Outcome.SUCCEEDED else {}
+            self.answered_of.add(id(self.models.answer(outcome, **measured).token.record))
         if at_once:
             self.session.on_replies()
 
@@ -161,6 +168,19 @@ class History:
         if old:
             self.see('image', 3.0)
         self.tick(6.0)
+
+    def frame(self, target, known):
+        """Targets are wanted in another frame, which is connected or not."""
+        self.world.surroundings.set(target_frame=target)
+        self.world.surroundings.transforms = {
+            'base_link': RigidTransform.of(np.array([0, 0, 0, 1.0]), np.ones(3))} if known else {}
+
+    def repeat(self):
+        try:
+            self.session.repeat(self.repeated.append)
+        except BadInputError:
+            return   # nothing has been said yet
+        self.said += 1
 
     def fail(self, outcome):
         if self.models.jobs:
@@ -184,7 +204,7 @@ class History:
         self.session.unload()
         self.session.begin_loading()
         self.session.load(lambda: None, True)
-        self.session.loaded()
+        self.session.loaded(Choice('hybridgl', 'tabletop'))
 
     def change(self, policy, size, depth, offered, timeout, patience):
         self.world.surroundings.set(busy_policy=policy, queue_size=size, use_depth=depth,
@@ -201,8 +221,13 @@ class History:
         opened = [id(record) for record in board.open]
         assert len(opened) == len(set(opened)) and not set(opened) & set(ended)
         assert len(ended) + len(opened) == self.said, 'a command was lost'
+        repeated = [id(result.record) for result in self.repeated]
+        assert len(repeated) == len(set(repeated)) and set(repeated) <= set(ended)
+        for reply, _, parameters in self.world.publisher.shown:
+            if reply.measured.geometry is not None and parameters.target_frame == 'base_link':
+                assert reply.frame_id == 'base_link', 'a target in the wrong frame'
         assert len(self.models.jobs) <= 1, 'the models have one job at a time'
-        assert self.session._active or not opened, 'an inactive node works on nothing'
+        assert self.session._standing.active or not opened, 'an inactive node works on nothing'
         for result in results:
             if result.ending.outcome.code < 20:   # success must be told of what was answered
                 assert id(result.record) in self.answered_of and result.record.frames is not None
