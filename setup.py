@@ -94,7 +94,8 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{NAME}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
+        (f'share/{NAME}/config', sorted(
+            glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.rviz'))),
         (f'share/{NAME}/config/methods', sorted(glob('config/methods/*.yaml'))),
         (f'share/{NAME}/config/sros2', sorted(glob('config/sros2/*.xml'))),
         (f'lib/{NAME}', executables()),

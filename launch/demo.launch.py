@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -28,7 +29,8 @@ ARGUMENTS = (
     ('method', '', 'segmentation method (empty: as params_file says)'),
     ('profile', '', 'weights behind the method (empty: as params_file says)'),
     ('device', '', 'auto, cpu or cuda:N (empty: as params_file says)'),
-    ('target_frame', '', 'frame of targets (empty: as params_file says)'),
+    ('target_frame', '', 'frame of targets, such as tabletop (empty: as params_file says)'),
+    ('rviz', 'false', 'open RViz with what the node shows'),
 )
 
 
@@ -43,8 +45,12 @@ def generate_launch_description():
             launch_arguments={name: value[name] for name in
                               ('namespace', 'params_file', 'method', 'profile',
                                'device', 'target_frame')}.items()),
+        Node(package='rviz2', executable='rviz2', name='rviz', output='log',
+             arguments=['-d', str(SHARE / 'config' / 'ris.rviz')],
+             condition=IfCondition(value['rviz'])),
         Node(package='ris_ros', executable='tabletop_camera', name='tabletop_camera',
              namespace=value['namespace'], output='screen',
+             remappings=[('/tf_static', 'tf_static')],
              parameters=[{'rate_hz': ParameterValue(value['rate_hz'], value_type=float),
                           'scene': ParameterValue(value['scene'], value_type=int)}],
              additional_env=dds_environment(

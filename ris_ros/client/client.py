@@ -196,19 +196,24 @@ class RisClient:
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until the node takes commands; raises RisError that says what it lacks."""
-        end = time.monotonic() + timeout_s
-        while not (self.connected and self.status.get('state', 'INACTIVE') != 'INACTIVE'):
-            if time.monotonic() >= end:
-                raise RisError(self._whats_missing(timeout_s))
-            self._pass(LOOK_S)
+        if not self.wait(lambda: self.connected and self.status.get(
+                'state', 'INACTIVE') != 'INACTIVE', timeout_s):
+            raise RisError(self._whats_missing(timeout_s))
 
     def wait_until_connected(self, timeout_s: float = 10.0) -> None:
         """Wait until a node is there, active or not; raises RisError where none is."""
+        if not self.wait(lambda: self.connected, timeout_s):
+            raise RisError(self._whats_missing(timeout_s))
+
+    def wait(self, condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
+        """Wait until a condition holds; say whether it does.
+
+        A node that was given and that nobody spins is spun meanwhile.
+        """
         end = time.monotonic() + timeout_s
-        while not self.connected:
-            if time.monotonic() >= end:
-                raise RisError(self._whats_missing(timeout_s))
+        while not condition() and time.monotonic() < end:
             self._pass(LOOK_S)
+        return bool(condition())
 
     def _whats_missing(self, waited_s: float) -> str:
         if not self.connected:
@@ -280,15 +285,10 @@ class RisClient:
 
         Raises RisError where the node does not answer.
         """
-        end = time.monotonic() + timeout_s
-        while not self._cancel.service_is_ready() and time.monotonic() < end:
-            self._pass(LOOK_S)
-        if not self._cancel.service_is_ready():
+        if not self.wait(self._cancel.service_is_ready, timeout_s):
             raise RisError(self._whats_missing(timeout_s))
         future = self._cancel.call_async(Trigger.Request())
-        while not future.done() and time.monotonic() < end:
-            self._pass(LOOK_S)
-        if not future.done():
+        if not self.wait(future.done, timeout_s):
             raise RisError(f'the node did not answer within {timeout_s:g} s')
         return bool(future.result().success)
 

@@ -102,7 +102,7 @@ def test_layout_of_an_installation(installed):
     assert marker.is_file()
     share = installed / 'share' / 'ris_ros'
     for name in ('package.xml', 'launch/ris.launch.py', 'launch/demo.launch.py',
-                 'config/ris.yaml', 'config/fastdds_local.xml'):
+                 'config/ris.yaml', 'config/ris.rviz', 'config/fastdds_local.xml'):
         assert (share / name).is_file(), name
     for name in ('ris_node', 'tabletop_camera', 'commander'):
         assert os.access(installed / 'lib' / 'ris_ros' / name, os.X_OK), name
@@ -213,6 +213,18 @@ def _plain(value):
         def visit_JoinedStr(self, node):
             return ast.Constant('computed')
     return Replace().visit(value)
+
+
+def test_rviz_shows_topics_that_there_are():
+    yaml = pytest.importorskip('yaml')
+    displays = yaml.safe_load((ROOT / 'config' / 'ris.rviz').read_text())[
+        'Visualization Manager']['Displays']
+    topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
+    readme = (ROOT / 'README.md').read_text()
+    assert {'/image', '/ris_node/markers', '/ris_node/overlay'} <= topics
+    for topic in topics:
+        name = topic.replace('/ris_node/', '~/') if topic.startswith('/ris_node/') else topic[1:]
+        assert f'| `{name}` |' in readme, topic
 
 
 def test_launch_arguments_fit_the_parameters():
