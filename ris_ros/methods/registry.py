@@ -64,7 +64,17 @@ BUILT_IN = {
     'iterprime': ('ris_ros.methods.iterprime.method:IteRPrimE',
                   'ris_ros.methods.iterprime.settings:IterPrimeSettings',
                   'Grad-CAM of an image-text matcher, refined while it looks (AAAI 2025)'),
+    'clipseg': ('ris_ros.methods.zoo.clipseg:ClipSeg',
+                'ris_ros.methods.zoo.settings:ClipSegSettings',
+                'a map drawn for the text by a decoder over CLIP (CVPR 2022)'),
+    'grounded_sam': ('ris_ros.methods.zoo.grounded_sam:GroundedSam',
+                     'ris_ros.methods.zoo.settings:GroundedSamSettings',
+                     'Grounding DINO or OWLv2 finds boxes for the text, a SAM draws in them'),
+    'sam3': ('ris_ros.methods.zoo.sam3:Sam3', 'ris_ros.methods.zoo.settings:Sam3Settings',
+             'SAM 3, prompted by the text itself (2025)'),
 }
+# Modern models: their networks are in the profile modern, none is shipped.
+MODERN = frozenset({'clipseg', 'grounded_sam', 'sam3'})
 # What needs the true mask and so answers nobody but the evaluation.
 EVALUATION_ONLY = frozenset({'oracle'})
 

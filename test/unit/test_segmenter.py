@@ -13,7 +13,13 @@ from ris_ros.language import Analysis
 from ris_ros.methods.base import Method
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.options import OutcomeSettings
-from ris_ros.methods.registry import BUILT_IN, EVALUATION_ONLY, find_method, methods
+from ris_ros.methods.registry import (
+    BUILT_IN,
+    EVALUATION_ONLY,
+    MODERN,
+    find_method,
+    methods,
+)
 from ris_ros.segmenter import Segmenter, method_settings
 from ris_ros.settings import load_yaml, to_yaml
 from ris_ros.types import BadInputError, Camera, Command, Grounding, Outcome, Scene, Target, View
@@ -298,7 +304,7 @@ def build(model_dir, **kwargs):
 LESS = {'iterprime': {'peak_filter': False}}
 
 
-@pytest.mark.parametrize('method', sorted({*BUILT_IN} - EVALUATION_ONLY))
+@pytest.mark.parametrize('method', sorted({*BUILT_IN} - EVALUATION_ONLY - MODERN))
 def test_from_profile_to_an_answer(model_dir, method):
     settings = {'score_threshold': 0.0, **LESS.get(method, {})}
     s = build(model_dir, method=method, settings=settings)

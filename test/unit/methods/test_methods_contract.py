@@ -6,6 +6,7 @@ profile; where that has none for it, `SMALL` names what builds it over small one
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from importlib import metadata
 
@@ -27,7 +28,7 @@ from ris_ros.lazy import entry_points
 from ris_ros.methods import registry
 from ris_ros.methods.base import Method, ProposalMethod
 from ris_ros.methods.options import OutcomeSettings
-from ris_ros.methods.registry import BUILT_IN, GROUP, find_method, settings_for
+from ris_ros.methods.registry import BUILT_IN, GROUP, MODERN, find_method, settings_for
 from ris_ros.models.options import ProposalSettings
 from ris_ros.models.weights import WeightStore
 from ris_ros.overlay import draw_overlay
@@ -46,6 +47,17 @@ if WeightStore().find('tabletop_prompt_ris') is None:     # trained, but not shi
     SMALL['prompt_ris'] = small_networks.prompt_ris_method
 if WeightStore().find('tabletop_pcnet') is None:
     SMALL['pcnet'] = small_networks.pcnet_method
+if importlib.util.find_spec('torchvision') is not None:   # their processors need it
+    import zoo_networks
+
+    from ris_ros.methods.zoo import settings as zoo
+    SMALL['clipseg'] = lambda: find_method('clipseg').load()(zoo_networks.clipseg())
+    SMALL['sam3'] = lambda: find_method('sam3').load()(
+        zoo_networks.sam3(), zoo.Sam3Settings(least=0.0))
+    SMALL['grounded_sam'] = lambda: find_method('grounded_sam').load()(
+        zoo_networks.owlv2(), zoo_networks.small_sam(), zoo.GroundedSamSettings(least=0.0))
+else:
+    NAMES = sorted(set(NAMES) - MODERN)
 SAID = [analyse(text) for text in ('the red mug', 'the box on the right',
                                    'the green bowl left of the mug', 'the biggest can')]
 NOTHING = Analysis(Command('hm', problem='the command names no object'), None)
