@@ -72,6 +72,10 @@ BUILT_IN = {
                      'Grounding DINO or OWLv2 finds boxes for the text, a SAM draws in them'),
     'sam3': ('ris_ros.methods.zoo.sam3:Sam3', 'ris_ros.methods.zoo.settings:Sam3Settings',
              'SAM 3, prompted by the text itself (2025)'),
+    'spatial_rerank': ('ris_ros.methods.spatial_rerank.method:SpatialRerank',
+                       'ris_ros.methods.spatial_rerank.settings:SpatialRerankSettings',
+                       'any method for bare names, with relations, places, sizes and depth on '
+                       'top'),
 }
 # Modern models: their networks are in the profile modern, none is shipped.
 MODERN = frozenset({'clipseg', 'grounded_sam', 'sam3'})

@@ -70,7 +70,7 @@ def test_the_folder_of_the_environment_and_a_path(own, tmp_path, monkeypatch):
     (tmp_path / 'more').mkdir()
     path = tmp_path / 'more' / 'lab.yml'
     path.write_text(YAML)
-    with pytest.raises(BadInputError, match=r'unknown profile .lab.; there are: paper, robot, '
+    with pytest.raises(BadInputError, match=r'unknown profile .lab.; there are: modern, paper, robot, '
                                             'tabletop; one of your own is a file lab.yaml'):
         get_profile('lab')
     by_path = get_profile(path)

@@ -45,7 +45,7 @@ def test_rows_are_settings_and_effects_are_rows(group: str) -> None:
 
 def test_every_method_is_in_the_overview() -> None:
     shown = {row.method for row in plan_of('baselines', 4, 6).rows}
-    assert shown == set(BUILT_IN) - {'pcnet', 'prompt_ris'} - MODERN
+    assert shown == set(BUILT_IN) - {'pcnet', 'prompt_ris', 'spatial_rerank'} - MODERN
 
 
 def test_start_blocks_stay_within_the_network() -> None:

@@ -1,0 +1,1 @@
+"""Spatial guidance over any method: it finds what things are called, this says which is meant."""
