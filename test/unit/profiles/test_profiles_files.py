@@ -70,8 +70,8 @@ def test_the_folder_of_the_environment_and_a_path(own, tmp_path, monkeypatch):
     (tmp_path / 'more').mkdir()
     path = tmp_path / 'more' / 'lab.yml'
     path.write_text(YAML)
-    with pytest.raises(BadInputError, match=r'unknown profile .lab.; there are: modern, paper, robot, '
-                                            'tabletop; one of your own is a file lab.yaml'):
+    with pytest.raises(BadInputError, match=r'unknown profile .lab.; there are: modern, paper, '
+                                            'robot, tabletop; one of your own is a file lab.yaml'):
         get_profile('lab')
     by_path = get_profile(path)
     assert by_path.name == 'lab' and by_path.networks['sam'] == 'sam_vit_h'
