@@ -105,7 +105,7 @@ class Outputs:
                     (self._pose, pose_message(geometry.point, geometry.orientation, space))]
             if parameters.publish.cloud and self._cloud.get_subscription_count():
                 out.append((self._cloud, cloud_message(geometry.cloud, space)))
-        if parameters.publish.markers:
+        if parameters.publish.markers and self._markers.get_subscription_count():
             out.append((self._markers, marker_array(reply, space, record.text)))
         if parameters.publish.detections and self._detections and self._detections_3d:
             out += [(self._detections, detections_2d(reply, header, record)),

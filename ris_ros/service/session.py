@@ -74,7 +74,7 @@ class Session:
         self._last_text = ''            # of the last command that was taken
         self._told: Result | None = None
         self._watchers: dict[CommandRecord, Callable[[Result], None]] = {}
-        self._diagnosed = 0.0
+        self._diagnosed = self._collected = 0.0
 
     # ---- lifecycle -----------------------------------------------------------------------
 
@@ -237,6 +237,7 @@ class Session:
         self._board.end_all(Ending(Outcome.CANCELED, jump), self._time.now)
 
     def _collect(self) -> None:
+        self._collected = self._time.now
         for stream, message in self._intake.collect():
             self._store(stream, message)
 
@@ -385,7 +386,7 @@ class Session:
         period = self._surroundings.parameters().diagnostics_period_s
         if period and self._time.now - self._diagnosed >= 0.9 * period:
             self._diagnosed = self._time.now
-            if self._standing.active:
+            if self._time.now - self._collected > period / 2:   # the heartbeat may have done so
                 self._collect()
             self._publisher.diagnostics(self.checks())
 

@@ -212,9 +212,15 @@ class Worker:
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}
         measured = job.sight.measure(segmentation, scene.view)
+        detail, notes = Detail(), job.sight.notes
+        try:
+            detail = job.sight.detail(segmentation, measured, scene.view)
+        except Exception as error:   # a target that is right needs no box
+            LOGGER.exception('box and places of candidates')
+            notes = (*notes, 'the box and the places of candidates are missing: '
+                     f'{type(error).__name__}: {shortened(str(error))}')
         return Reply(job.token, segmentation, measured, scene.view.rgb, infer_s=infer_s,
-                     reused_scene=reused, timings=timings, notes=job.sight.notes,
-                     detail=job.sight.detail(segmentation, measured, scene.view))
+                     reused_scene=reused, timings=timings, notes=notes, detail=detail)
 
 
 def checked(segmentation: Segmentation, view: View) -> Segmentation:

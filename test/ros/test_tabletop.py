@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ros_support as ros
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import ListParameters, SetParameters
 from std_msgs.msg import String
 
 from ris_ros.nodes.messages import array_to_image, camera_to_info, image_to_array, status_values
@@ -26,6 +28,27 @@ pytestmark = [
                        reason='the networks of the profile tabletop are not there '
                               '(ris train tabletop)'),
 ]
+
+
+def another_method_takes_over(client):
+    """Change the method of the running node, with the settings of its own that come with it."""
+    def put(name, text):
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+        return ros.call(client, SetParameters, 'ris_node/set_parameters', request).results[0]
+    refused = put('method', 'crystal_ball')
+    assert not refused.successful and 'crystal_ball' in refused.reason
+    assert put('method', 'clip_only').successful
+    assert client.wait(lambda: status_values(client.received['status'][-1].status[0])[
+        'method'] == 'clip_only', 300.0), client.received['status'][-1]
+    identity = client.say('the red mug')
+    client.spin(0.1)
+    client.send_frame()
+    assert client.result(identity, 60.0)['method'] == 'clip_only'
+    names = ros.call(client, ListParameters, 'ris_node/list_parameters',
+                     ListParameters.Request()).result.names
+    assert any(name.startswith('clip_only.') for name in names)
+    assert not any(name.startswith('hybridgl.') for name in names)
 
 
 def test_real_networks_over_real_topics(tmp_path):
@@ -69,6 +92,7 @@ def test_real_networks_over_real_topics(tmp_path):
                         assert world.surface_distance(xyz, expression.targets[0]) < 0.015
                     assert len(client.results(identity)) == 1
         assert asked >= 5 and right >= asked // 2, f'{right} of {asked}'
+        another_method_takes_over(client)
     finally:
         if client:
             client.close()

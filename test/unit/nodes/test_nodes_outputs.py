@@ -63,7 +63,9 @@ def publish(subscribers, heat=HEAT, **switches):
 def test_nobody_looks():
     sent = publish(subscribers=0)
     assert len(sent['~/mask']) == len(sent['~/labels']) == 1
-    assert sent['~/heatmap'] == sent['~/overlay'] == []
+    assert sent['~/heatmap'] == sent['~/overlay'] == sent['~/markers'] == []
+    assert len(publish(subscribers=1)['~/markers']) == 1
+    assert publish(subscribers=1, markers=False)['~/markers'] == []
 
 
 def test_heat_map_as_float_image():

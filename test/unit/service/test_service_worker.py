@@ -269,3 +269,13 @@ def test_from_messages_to_results(method):
         assert world.publisher.results[-1].ending.outcome is Outcome.INVALID_IMAGE
     finally:
         assert worker.close()
+
+
+def test_a_box_that_cannot_be_computed_does_not_cost_the_target(worker, method, monkeypatch):
+    def broken(*_):
+        raise np.linalg.LinAlgError('did not converge')
+    monkeypatch.setattr('ris_ros.service.sight.detail_of', broken)
+    load(worker, method)
+    reply = ask(worker)
+    assert reply.failure is None and reply.measured.outcome is Outcome.SUCCEEDED
+    assert 'LinAlgError' in reply.notes[-1] and reply.detail.box is None
