@@ -312,6 +312,7 @@ class Grounding:
     each mask shows what is called so, (N,) in [0, 1]; None where the method cannot say.
     at_least: probabilities that one, and that two or more objects are called as the target,
     from looking at the whole picture, in place of `fits`; None where it did not look.
+    heeded: fields of the target that not every method heeds, and this answer does: 'view'.
     """
 
     scores: np.ndarray
@@ -324,6 +325,7 @@ class Grounding:
     notes: tuple[str, ...] = ()
     fits: Mapping[str, np.ndarray] | None = None
     at_least: tuple[float, float] | None = None
+    heeded: tuple[str, ...] = ()
 
     def regions(self, scene: Scene) -> Regions:
         """Return the masks that the numbers speak of."""

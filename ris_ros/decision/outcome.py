@@ -1,6 +1,7 @@
 """From the numbers of a grounding to one outcome: found, ambiguous, or nothing that matches."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def decide(scene: Scene, grounding: Grounding, command: Command, settings: Outco
         verdict = _by_margin(target.expression if target else command.text, scores, margin,
                              settings, ranked)
     listed = (ranked if verdict.order is None else list(verdict.order))[:max_candidates]
-    constraints = unheeded(command, counted)
+    constraints = unheeded(command, counted, grounding.heeded)
     if constraints and settings.ignored == 'refuse' and verdict.outcome is not Outcome.NO_MATCH:
         verdict = replace(
             verdict, outcome=Outcome.NO_MATCH, chosen=(), confidence=0.0,
@@ -98,12 +99,14 @@ def _by_margin(expression: str, scores: list[float], margin: float, settings: Ou
                    score)
 
 
-def unheeded(command: Command, counted: bool = False) -> tuple[str, ...]:
+def unheeded(command: Command, counted: bool = False, fields: Sequence[str] = ()
+             ) -> tuple[str, ...]:
     """Return a clause for each thing said of the target that no method and no decision heeds.
 
     What the object must not be, its number in a row, how many are meant, nearness to the viewer,
     a condition: the object that fits the rest may be the wrong one.  counted: the decision went
-    by counting, which heeds most of these.
+    by counting, which heeds most of these.  fields: of the target that the method heeded, see
+    `Grounding.heeded`.
     """
     target = command.target
     out = [f'"{i.words}" is not heeded ({i.reason})' for i in command.ignored if i.constraint]
@@ -119,9 +122,9 @@ def unheeded(command: Command, counted: bool = False) -> tuple[str, ...]:
     if target.count is not None:
         out.append(f'"{target.expression}" means several objects (count: {target.count}), and '
                    'one is answered at a time')
-    if target.view is not None:
-        out.append(f'"{target.expression}" goes by nearness to the viewer, which cannot be heeded '
-                   'yet')
+    if target.view is not None and 'view' not in fields:
+        out.append(f'"{target.expression}" goes by nearness to the viewer, which is heeded only '
+                   'where there is depth and a plane that things stand on')
     return tuple(out)
 
 

@@ -19,6 +19,7 @@ VIEW = re.compile(
     rf'(?:(?P<near>(?:the )?(?:closest|nearest|closer|nearer)(?: one)?(?: to)? {_WHO})'
     rf'|(?P<far>(?:the )?(?:farthest|furthest|further|farther|most distant)(?: away)?(?: one)?'
     rf'(?: from {_WHO}| away)))(?= |$)')
+_TO_A_THING = re.compile(rf'(?<= )(?:to|from) (?!{_WHO}(?: |$))(?:the|a|an|this|that|my|your) ')
 _NEAR = lex.words('closest nearest frontmost foremost')
 _FAR = lex.words('farthest furthest backmost rearmost')
 
@@ -76,6 +77,10 @@ def view_of(s: Sentence, start: int, end: int) -> str | None:
         after = s.word(i + 1) if i + 1 < end else ''
         if after in ('to', 'from', 'left', 'right', 'away') or s.word(i - 1) in (
                 'on', 'at', 'to', 'in'):
+            continue
+        # "The mug nearest the bowl", "the closest mug to the bowl": a thing's nearness.
+        if after in lex.DETERMINERS or _TO_A_THING.search(
+                s.text, s.offset(i), s.offset(end) if end < len(s.low) else len(s.text)):
             continue
         if s.low[i] in _NEAR:
             return 'nearest'

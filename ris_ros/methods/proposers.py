@@ -70,6 +70,7 @@ class DepthProposer:
             return self._alone(view, nothing, f'there is no {missing}')
         made = objects_from_depth(view)
         found = Proposals.of(torch.from_numpy(made.masks), torch.from_numpy(made.scores), DEPTH)
+        found = replace(found, support=next(iter(made.planes), None))
         if self.other is None or not len(found):
             return self._alone(view, found, made.problem)
         if self.choice == 'auto':
@@ -83,7 +84,8 @@ class DepthProposer:
             return replace(found, note=note) if problem else found
         others = self.other.propose(view).to('cpu')
         note = f'masks come from colour alone: {problem}' if view.depth is not None else ''
-        return replace(others, note=' '.join(filter(None, (others.note, note))))
+        return replace(others, note=' '.join(filter(None, (others.note, note))),
+                       support=found.support)
 
     def _filled(self, view: View, found: Proposals, regions: np.ndarray) -> Proposals:
         """Return depth's proposals and the other's of what they leave uncovered."""
@@ -120,7 +122,7 @@ def _joined(first: Proposals, second: Proposals) -> Proposals:
                      torch.cat([first.boxes, second.boxes[fresh]]),
                      torch.cat([first.scores, second.scores[fresh].float()]),
                      torch.cat([first.stability, second.stability[fresh].float()]), second.note,
-                     f'{first.source}+{second.source}')
+                     f'{first.source}+{second.source}', first.support)
 
 
 def _some(proposals: Proposals, keep: Tensor) -> Proposals:

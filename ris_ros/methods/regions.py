@@ -74,13 +74,14 @@ def match_probability(cosine: np.ndarray, settings: DecisionSettings, source: st
 
 def grounding_of(scores: np.ndarray, candidates: np.ndarray, match: np.ndarray,
                  relative: np.ndarray, heatmap: np.ndarray | None, details: Mapping[str, Any],
-                 timings: Mapping[str, float],
-                 fits: Mapping[str, np.ndarray] | None = None) -> Grounding:
+                 timings: Mapping[str, float], fits: Mapping[str, np.ndarray] | None = None,
+                 heeded: tuple[str, ...] = ()) -> Grounding:
     """Return the Grounding of N proposals.
 
     scores: (N,).  candidates: indices that may be chosen.  match: (N,) probability that the
     region shows the phrase.  relative: (N,) in [0, 1], 1 for the best candidate: what the
-    method's ranking adds.  The reported probability is their product.  fits: see Grounding.
+    method's ranking adds.  The reported probability is their product.  fits,
+    heeded: see Grounding.
     """
     final = np.full(len(scores), -np.inf, dtype=np.float32)
     final[candidates] = scores[candidates]
@@ -89,7 +90,8 @@ def grounding_of(scores: np.ndarray, candidates: np.ndarray, match: np.ndarray,
     probabilities[candidates] = (match * relative)[candidates]
     return Grounding(scores=final, order=order.astype(np.int64),
                      probabilities=probabilities.clip(0, 1), heatmap=heatmap,
-                     details=dict(details), timings=dict(timings), fits=fits)
+                     details=dict(details), timings=dict(timings), fits=fits,
+                     heeded=heeded)
 
 
 def chunks(n: int, size: int) -> Iterable[slice]:

@@ -24,6 +24,8 @@ from ris_ros.types import View
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from ris_ros.geometry.planes import SupportPlane
 else:
     torch = require('torch', 'models')
 
@@ -48,6 +50,7 @@ class Proposals:
     note: what the user must be told of how they were made, a sentence, or empty.
     source: what made them: 'sam', 'mask2former', 'depth', or 'depth+sam' where depth made most
     of them and SAM the rest; empty for masks that were handed in.
+    support: the plane that the things stand on, where the proposer found it.
     """
 
     masks: Tensor
@@ -56,6 +59,7 @@ class Proposals:
     stability: Tensor
     note: str = ''
     source: str = ''
+    support: SupportPlane | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -73,7 +77,7 @@ class Proposals:
     def to(self, device: str) -> Proposals:
         """Return them on a device, without a copy where they are there."""
         return Proposals(self.masks.to(device), self.boxes.to(device), self.scores.to(device),
-                         self.stability.to(device), self.note, self.source)
+                         self.stability.to(device), self.note, self.source, self.support)
 
 
 def boxes_of(masks: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ _DECISIONS = {'match_center', 'match_width', 'score_threshold', 'ambiguity_margi
 GROUND_SETTINGS: Mapping[str, frozenset[str] | None] = {
     'hybridgl': frozenset(_DECISIONS | {
         'phrase_weight', 'semantic_scale', 'top_k_target', 'top_k_other', 'relation',
-        'relation_needs_object', 'coherence', 'position', 'alpha', 'guidance_scale',
-        'guidance_lambda', 'lambda_big',
+        'relation_needs_object', 'relations_in', 'coherence', 'position', 'alpha',
+        'guidance_scale', 'guidance_lambda', 'lambda_big',
         'lambda_small', 'gem_text'}),
     'tas': frozenset(_DECISIONS | {'captions', 'negatives', 'rectifier',
-                                   'rectify_relations', 'alpha',
+                                   'rectify_relations', 'relations_in', 'alpha',
                                    'negative_lambda', 'score_scale'}),
     'iterprime': None}
 

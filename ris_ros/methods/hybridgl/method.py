@@ -30,6 +30,7 @@ from ris_ros.methods.regions import (
     match_probability,
     scene_of,
 )
+from ris_ros.methods.room import Room
 from ris_ros.methods.spatial import position_prior
 from ris_ros.models.device import autocast, seconds_now
 from ris_ros.types import BadInputError, Grounding, Scene, Target, View
@@ -105,9 +106,13 @@ class HybridGL(ProposalMethod):
             iou, containment = mask_overlaps(masks)
             runs = gem.runs_of(masks)
             areas = pixel_counts(masks)
+        room = Room.of(view, proposals)
+        if self.settings.relations_in == 'room':
+            _ = room.places   # looked at now, so that a sentence need not wait for it
         return scene_of(self.name, view, proposals, {
             'features': features, 'patches': patches, 'runs': runs, 'areas': areas,
-            'iou': iou, 'containment': containment, 'patch_settings': self._patch_settings},
+            'iou': iou, 'containment': containment, 'room': room,
+            'patch_settings': self._patch_settings},
             {**(timings or {}), 'regions': t1 - t0, 'patches': t2 - t1})
 
     def look_again(self, scene: Scene) -> Scene:
@@ -252,7 +257,8 @@ class HybridGL(ProposalMethod):
             cosine=cosine, boxes=scene.boxes, inside=inside, outside=outside,
             mean=float(guidance.mean()), iou=scene.cache['iou'],
             containment=scene.cache['containment'],
-            scale=self.settings.semantic_scale or self.clip.logit_scale)
+            scale=self.settings.semantic_scale or self.clip.logit_scale,
+            room=scene.cache['room'] if self.settings.relations_in == 'room' else None)
         combine = (scoring.released_scores if self.settings.rules == 'released'
                    else scoring.paper_scores)
         result = combine(inputs, plan, self.settings, target)
@@ -262,7 +268,7 @@ class HybridGL(ProposalMethod):
             {'semantic': result.semantic, 'guidance': result.guidance, 'plan': plan,
              'relation_met': result.relation_met},
             {**(timings or {}), 'score': seconds_now(self.device) - start},
-            name_fits(names, named, self.settings, scene.proposed_by))
+            name_fits(names, named, self.settings, scene.proposed_by), result.heeded)
 
     def _direction(self, plan: HybridGLText, target: Target | None) -> str:
         if not self.settings.position:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import HybridGLText
+from ris_ros.methods.room import Room, compared_kind, relation_kind
 from ris_ros.methods.spatial import between_tensor, relation_matrix, softmax, top_k
 from ris_ros.types import Target
 
@@ -16,6 +17,7 @@ from ris_ros.types import Target
 RELEASED_B = {'big': 1.95, 'small': 1.5}
 RELEASED_B_DEFAULT = 1.8
 
+VIEWS = ('nearest', 'farthest')   # kinds that compare by the distance from the viewer
 # Relation types of a parsed command -> flags of the relation function.  In the picture,
 # behind is higher and in front lower, as in the released code.
 FLAG_OF_TYPE = {'left': 'left', 'right': 'right', 'above': 'up', 'on': 'up', 'behind': 'up',
@@ -30,7 +32,8 @@ class Inputs:
     cosine: (N, 2 + M) of the features with the target text, its phrase and M other phrases
     (released: M is 1, their mean).
     boxes: (N, 4) pixel extents.  inside, outside: (N,) means of the guidance map; mean: of
-    all of it.  iou, containment: (N, N) of the masks.  scale: factor on cosines.
+    all of it.  iou, containment: (N, N) of the masks.  scale: factor on cosines.  room: where
+    relations are decided in the room and not on boxes, else None.
     """
 
     cosine: np.ndarray
@@ -41,6 +44,7 @@ class Inputs:
     iou: np.ndarray
     containment: np.ndarray
     scale: float
+    room: Room | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Scores:
 
     candidates: indices that may be chosen.  relative: (N,) in [0, 1], 1 for the best.
     relation_met: False where the sentence states a relation that no pair fulfils.
+    heeded: see `ris_ros.types.Grounding`.
     """
 
     final: np.ndarray
@@ -57,6 +62,7 @@ class Scores:
     candidates: np.ndarray
     relative: np.ndarray
     relation_met: bool = True
+    heeded: tuple[str, ...] = ()
 
 
 def released_scores(x: Inputs, plan: HybridGLText, settings: HybridGLSettings,
@@ -101,13 +107,13 @@ def paper_scores(x: Inputs, plan: HybridGLText, settings: HybridGLSettings,
     """
     semantic = softmax(x.scale * x.cosine[:, 0])
     met = True
-    relations = [(flag, columns) for flag, columns in relations_of(plan, target)
-                 if settings.relation and (columns or not settings.relation_needs_object)]
+    relations = [r for r in relations_of(plan, target, x.room is not None) if settings.relation
+                 and (r.columns or r.kind in VIEWS or not settings.relation_needs_object)]
     if relations:
         p = _top_probabilities(x.scale * x.cosine[:, 1], settings.top_k_target)
         likelihood = p
-        for flag, columns in relations:
-            likelihood = likelihood * _support(flag, columns, p, x, settings)
+        for stated in relations:
+            likelihood = likelihood * _support(stated, p, x, settings)
         met = bool(likelihood.sum() > 1e-12)
         semantic = likelihood / likelihood.sum() if met else semantic
     lam = {'big': settings.lambda_big, 'small': settings.lambda_small}.get(
@@ -118,7 +124,9 @@ def paper_scores(x: Inputs, plan: HybridGLText, settings: HybridGLSettings,
         final = ((1 - settings.alpha) * semantic
                  + settings.alpha * softmax(settings.guidance_scale * guidance))
     relative = final / final.max()
-    return Scores(final, semantic, guidance, np.arange(len(final)), relative, met)
+    seen = x.room is not None and x.room.places is not None
+    heeded = ('view',) if seen and any(r.kind in VIEWS for r in relations) else ()
+    return Scores(final, semantic, guidance, np.arange(len(final)), relative, met, heeded)
 
 
 def other_phrases(plan: HybridGLText, target: Target | None) -> tuple[str, ...]:
@@ -128,24 +136,38 @@ def other_phrases(plan: HybridGLText, target: Target | None) -> tuple[str, ...]:
     return plan.other_noun_phrases
 
 
-def relations_of(plan: HybridGLText, target: Target | None
-                 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield (flag, indices of other phrases) of the relations an expression states.
+@dataclass(frozen=True)
+class Stated:
+    """A relation that an expression states.
+
+    flag: of the relation function on boxes.  columns: indices of the other phrases it names; none
+    where the target is compared with its like ("the bigger mug").  kind: what the room is asked.
+    """
+
+    flag: str
+    columns: tuple[int, ...]
+    kind: str = ''
+
+
+def relations_of(plan: HybridGLText, target: Target | None, in_room: bool = False
+                 ) -> Iterator[Stated]:
+    """Yield the relations an expression states.
 
     The parsed command knows which object belongs to which relation; without it the plan's
-    one word and first other phrase serve.  No index: the target compared with its like
-    ("the bigger mug").
+    one word and first other phrase serve.  in_room: read too what only the room can decide.
     """
     if target is None or not target.relations:
-        if plan.relation != 'none':
-            yield plan.relation, (0,) if plan.other_noun_phrases else ()
+        kind = compared_kind(target) if in_room else None
+        if plan.relation != 'none' or kind:
+            alone = kind is not None or not plan.other_noun_phrases
+            yield Stated(plan.relation, () if alone else (0,), kind or '')
         return
     between = tuple(i for i, r in enumerate(target.relations) if r.type == 'between')
     for i, relation in enumerate(target.relations):
         if relation.type != 'between':
-            yield FLAG_OF_TYPE[relation.type], (i,)
+            yield Stated(FLAG_OF_TYPE[relation.type], (i,), relation_kind(relation.type, target))
     if between:
-        yield 'between', between
+        yield Stated('between', between)
 
 
 def _top_probabilities(logits: np.ndarray, k: int) -> np.ndarray:
@@ -156,14 +178,16 @@ def _top_probabilities(logits: np.ndarray, k: int) -> np.ndarray:
     return out
 
 
-def _support(flag: str, columns: tuple[int, ...], p: np.ndarray, x: Inputs,
-             settings: HybridGLSettings) -> np.ndarray:
+def _support(stated: Stated, p: np.ndarray, x: Inputs, settings: HybridGLSettings) -> np.ndarray:
     """Return (N,): sum over the other object's masks of R * P(q, m_j) (equation 5)."""
+    flag, columns = stated.flag, stated.columns
     if flag == 'between':
         return _support_between(columns, x, settings)
     q = p if not columns else _top_probabilities(
         x.scale * x.cosine[:, 2 + columns[0]], settings.top_k_other)
     holds = relation_matrix(flag, x.boxes, x.boxes)
+    if x.room is not None:
+        holds = x.room.holds(stated.kind, holds)
     holds = np.where(_distinct(flag, x), holds, 0.0)
     return holds @ q
 

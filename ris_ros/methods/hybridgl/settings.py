@@ -61,6 +61,11 @@ class HybridGLSettings(DecisionSettings, ProposalSettings):
         True, 'a word of place or size is a relation only where another object is named; "the '
         'left mug" is then left to the position map (paper rules)', paper=True,
         source='equation 4, section 4.4.2')
+    relations_in: str = option(
+        'picture', 'where relations and sizes are decided: on boxes in the picture, as published, '
+        'or in the room where depth is there (on, in front, behind, next to, bigger, smaller, '
+        'taller, shorter, closest, farthest; the others stay in the picture); paper rules',
+        paper='picture', source='room is ours', choices=('picture', 'room'))
     coherence: bool = option(True, 'spatial coherence guidance (GEM)', paper=True,
                              source='section 3.3, table 5')
     position: bool = option(True, 'spatial position guidance', paper=True,

@@ -19,7 +19,15 @@ from ris_ros.lazy import require
 from ris_ros.methods.base import ProposalMethod, Proposer
 from ris_ros.methods.fitting import name_fits, name_texts, names_asked
 from ris_ros.methods.proposers import proposer_of
-from ris_ros.methods.regions import chunks, grounding_of, match_probability, scene_of
+from ris_ros.methods.regions import (
+    chunks,
+    grounding_of,
+    mask_overlaps,
+    match_probability,
+    scene_of,
+)
+from ris_ros.methods.room import Room, supported
+from ris_ros.methods.spatial import softmax
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.settings import TASSettings
 from ris_ros.methods.tas.text import (
@@ -126,7 +134,10 @@ class TAS(ProposalMethod):
         captions = self.scorer.encode_text(description.captions)
         cache = {'kept': kept, 'centroids': centroids, 'features': features,
                  'captions': captions, 'description': description,
-                 'negatives': self._similarity(features, self.scorer.encode_text(prompts))}
+                 'negatives': self._similarity(features, self.scorer.encode_text(prompts)),
+                 'room': Room.of(view, proposals)}
+        if self.settings.relations_in == 'room':
+            _ = cache['room'].places   # looked at now, so that a sentence need not wait for it
         spent['texts'] = lap()
         return scene_of(self.name, view, proposals, cache, spent)
 
@@ -268,6 +279,9 @@ class TAS(ProposalMethod):
             n_term = scale * scoring.mean_negatives(cache['negatives'], others)
         v = scale * cosine[:, 0]
         raw = scoring.total(v, p, n_term, s.alpha, s.negative_lambda)
+        held = self._held(scene, target, scale, cosine[:, 1]) if s.relations_in == 'room' else None
+        if held is not None:
+            raw = raw + np.log(np.maximum(held, 1e-6))
         final = scoring.normalised(raw)
         allowed = (scoring.allowed(plan, target, cache['centroids'], s.rules,
                                    s.rectify_relations)
@@ -288,7 +302,31 @@ class TAS(ProposalMethod):
             spread(match_probability(cosine[:, 1], s, scene.proposed_by)),
             spread(relative), None, details,
             {**(timings or {}), 'score': seconds_now(self.device) - start},
-            {n: spread(fit) for n, fit in fits.items()} if fits else None)
+            {n: spread(fit) for n, fit in fits.items()} if fits else None,
+            ('view',) if held is not None else ())
+
+    def _held(self, scene: Scene, target: Target | None, scale: float, likes: np.ndarray
+              ) -> np.ndarray | None:
+        """Return how far what the room decides holds of each kept mask, (M,); None: nothing.
+
+        likes: (M,) cosines with the target's phrase.
+        """
+        room: Room = scene.cache['room']
+        if target is None or room.places is None:
+            return None
+        kept, n = scene.cache['kept'], len(scene.masks)
+
+        def spread(cosine: np.ndarray) -> np.ndarray:
+            out = np.zeros(n)
+            out[kept] = softmax(scale * cosine)
+            return out
+
+        phrases = [r.expression or r.object for r in target.relations]
+        others = self._similarity(scene.cache['features'], self.scorer.encode_text(phrases))
+        iou, containment = mask_overlaps(self.proposals_of(scene).masks)
+        found = supported(room, target, spread(likes), [spread(o) for o in others.T],
+                          (iou < 0.5) & (containment < 0.8))
+        return None if found is None else found[kept]
 
     def _similarity(self, features: Tensor, texts: Tensor) -> np.ndarray:
         """Return (M, K) float64 cosines; the best of a region's features where it has several."""

@@ -30,6 +30,11 @@ class TASSettings(DecisionSettings, ProposalSettings):
         True, 'it points too where an object is placed by another ("left of the bowl"), as the '
         'released code reads some sentences; section 3.4 gives absolute examples alone (paper '
         'rules)', source='ours')
+    relations_in: str = option(
+        'picture', 'where relations and sizes are decided: as published, by the sides of the '
+        'picture that are named, or besides, where depth is there, in the room (on, in front, '
+        'behind, next to, bigger, smaller, taller, shorter, closest, farthest weigh the score)',
+        paper='picture', source='room is ours', choices=('picture', 'room'))
     alpha: float = option(0.1, 'weight of the P score', paper=0.1, source='equation 5',
                           minimum=0.0, maximum=100.0)
     negative_lambda: float = option(0.7, 'weight of the N score', paper='0.7; RefCOCOg: 1',

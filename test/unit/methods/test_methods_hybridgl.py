@@ -6,6 +6,7 @@ import pytest
 
 from ris_ros.methods.hybridgl.scores import (
     Inputs,
+    Stated,
     other_phrases,
     paper_scores,
     relations_of,
@@ -136,11 +137,11 @@ def test_released_scores_choose_among_the_three_best():
 def test_relations_from_the_parsed_command_or_the_plan():
     target = Target('e', relations=(Relation('inside', 'bowl', 'the bowl'),
                                     Relation('between', 'a'), Relation('between', 'b')))
-    assert list(relations_of(plan('left', ['x']), target)) == [('within', (0,)),
-                                                               ('between', (1, 2))]
+    assert list(relations_of(plan('left', ['x']), target)) == [
+        Stated('within', (0,), 'inside'), Stated('between', (1, 2))]
     assert other_phrases(plan(), target) == ('the bowl', 'a', 'b')
-    assert list(relations_of(plan('left', ['x', 'y']), None)) == [('left', (0,))]
-    assert list(relations_of(plan('big'), Target('e'))) == [('big', ())]
+    assert list(relations_of(plan('left', ['x', 'y']), None)) == [Stated('left', (0,))]
+    assert list(relations_of(plan('big'), Target('e'))) == [Stated('big', ())]
     assert list(relations_of(plan(), None)) == []
 
 
