@@ -13,8 +13,13 @@ import numpy as np
 from ris_ros.geometry import (
     GeometrySettings,
     NoDepthError,
+    OrientedBox,
+    Surroundings,
     TargetGeometry,
     check_camera,
+    oriented_box,
+    support_planes,
+    surroundings,
     target_geometry,
 )
 from ris_ros.types import BadInputError, Camera, Outcome, Segmentation
@@ -27,6 +32,32 @@ class Missing:
     """In place of depth or a camera that should be there: one sentence that says why not."""
 
     reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPlace:
+    """How the target stands in the room.
+
+    box: upright around it; a hand that comes from above closes along the box's y axis, across its
+    shorter side.  about: its height above the plane, and what is beside and above it.
+    """
+
+    box: OrientedBox
+    about: Surroundings
+
+
+def place_of_target(mask: np.ndarray, geometry: TargetGeometry, depth: np.ndarray, camera: Camera
+                    ) -> TargetPlace | None:
+    """Return how a measured target stands in the room, None where no plane is found below it.
+
+    mask: (H, W) bool.  geometry: what was measured under it.  depth: (H, W) float metres, NaN
+    where nothing was measured.  Raises BadInputError for a camera or sizes that do not fit.
+    """
+    plane = next(iter(support_planes(depth, camera, limit=1)), None)
+    if plane is None:
+        return None
+    box = oriented_box(geometry.cloud, plane)
+    return TargetPlace(box, surroundings(mask, depth, camera, plane, box))
 
 
 @dataclass(frozen=True, eq=False)

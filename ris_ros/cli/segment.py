@@ -21,8 +21,8 @@ from ris_ros.cli.files import (
 from ris_ros.files import check_writable
 from ris_ros.language.pipelines import pipeline_said
 from ris_ros.pictures import read_picture
-from ris_ros.target import Measurement, Missing, measure_target
-from ris_ros.types import BadInputError, Candidate, Outcome, Segmentation
+from ris_ros.target import Measurement, Missing, measure_target, place_of_target
+from ris_ros.types import BadInputError, Camera, Candidate, Outcome, Segmentation
 
 if TYPE_CHECKING:
     from ris_ros.dialogue import Dialogue
@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         from ris_ros.overlay import draw_overlay
         write_png(args.overlay, draw_overlay(
             rgb, result, args.expression, measured.geometry.pixel if measured.geometry else None))
-    document = {**_document(result, measured), 'pipeline': pipeline_said(args.pipeline)}
+    document = {**_document(result, measured), **_place(result, measured, depth, camera),
+                'pipeline': pipeline_said(args.pipeline)}
     print(json.dumps(document) if args.json else _text(document))
     return 0
 
@@ -133,6 +134,27 @@ def _listed(candidate: Candidate) -> dict[str, Any]:
             'box': list(candidate.box)}
 
 
+def _place(result: Segmentation, measured: Measurement, depth: np.ndarray | None,
+           camera: Camera | None) -> dict[str, Any]:
+    """Return how the target stands in the room, None for all of it where that is not known."""
+    place = None
+    alone = len(result.selected) < 2   # a box around several things says nothing
+    if alone and measured.geometry is not None and depth is not None and camera is not None:
+        place = place_of_target(result.mask, measured.geometry, depth, camera)
+    if place is None:
+        return {'target_box': None, 'surroundings': None}
+
+    def numbers(values: Any) -> list[float]:
+        return [round(float(v), 4) for v in values]
+    box, about = place.box, place.about
+    return {'target_box': {'centre': numbers(box.centre), 'orientation': numbers(box.orientation),
+                           'size': numbers(box.size)},
+            'surroundings': {'height': round(about.height, 4), 'lifted': round(about.lifted, 4),
+                             'clearance': round(about.clearance, 4),
+                             'finger_room': numbers(about.finger_room),
+                             'free_above': about.free_above}}
+
+
 def _text(document: dict[str, Any]) -> str:
     lines = [f'{document["outcome"]}: {document["message"]}']
     if document['box']:
@@ -145,5 +167,10 @@ def _text(document: dict[str, Any]) -> str:
                   for k, chosen in enumerate(document['selected'], start=1)]
     if document['question']:
         lines.append(f'question: {document["question"]["text"]} (--answer TEXT)')
+    if document['surroundings']:
+        about = document['surroundings']
+        lines.append(f'top {about["height"]} m above the plane, nearest thing '
+                     f'{about["clearance"]} m beside it, '
+                     f'{"free" if about["free_above"] else "not free"} from above')
     lines += [f'note: {note}' for note in document['notes']]
     return '\n'.join(lines)

@@ -203,7 +203,9 @@ class ImageGroup:
 
     size: (height, width) in pixels that the annotations were made for, None if not stated.
     exif: whether the annotations may be for the picture as its EXIF orientation turns it; the
-    masks' size decides, and where it cannot, the picture is turned.
+    masks' size decides, and where it cannot, the picture is turned.  depth, camera: files of the
+    depth registered to the picture and of its intrinsics, both or none; such a picture is taken as
+    the sensor sees it.
     """
 
     key: str
@@ -212,6 +214,8 @@ class ImageGroup:
     size: tuple[int, int] | None = None
     limit: int | None = None
     exif: bool = False
+    depth: Path | None = None
+    camera: Path | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -220,16 +224,16 @@ class ImageGroup:
 
     def limited(self, limit: int) -> ImageGroup:
         """Return the group cut to its first `limit` samples."""
-        return ImageGroup(self.key, self.path, self.samples[:limit], self.size, limit,
-                          self.exif)
+        return replace(self, samples=self.samples[:limit], limit=limit)
 
     def open(self) -> OpenGroup:
         """Read the image.  Raises EntryError for a missing, broken or wrongly sized file."""
         file, entry = self.samples[0].place
         try:
             image = read_image(self.path)
-            if self.exif:
+            if self.exif and self.depth is None:
                 image = self._as_annotated(image)
+            depth, camera = self._depth_and_camera(image.shape[:2])
         except BadInputError as error:
             raise EntryError(Problem(file, entry, str(error))) from error
         if self.size is not None and image.shape[:2] != self.size:
@@ -237,7 +241,14 @@ class ImageGroup:
             raise EntryError(Problem(
                 file, entry, f'the image {self.path} is {image.shape[1]}x{image.shape[0]}, '
                              f'its annotations are for {width}x{height}'))
-        return OpenGroup(image, self.samples)
+        return OpenGroup(image, self.samples, depth, camera)
+
+    def _depth_and_camera(self, size: tuple[int, ...]
+                          ) -> tuple[np.ndarray, Camera] | tuple[None, None]:
+        if self.depth is None or self.camera is None:
+            return None, None
+        from ris_ros.datasets.depth_files import read_camera, read_depth
+        return read_depth(self.depth, size), read_camera(self.camera, size)
 
     def _as_annotated(self, image: np.ndarray) -> np.ndarray:
         """Return the stored picture, turned unless only the stored size fits a mask."""

@@ -3,6 +3,8 @@
 `mask` null marks a sentence whose object is not in the picture.  A mask may be for the picture as
 it is stored or as its EXIF orientation turns it: its size tells which; where it cannot (half a
 turn, a square, no mask), the picture counts as turned, which is how people and most tools see it.
+"depth" and "camera" (paths too, both or none, the same in all entries of a picture) are the depth
+registered to the picture, 16-bit millimetres or float metres, and its intrinsics.
 Optional fields: `id`, `image_id` (or `coco_image_id`), `object_id` (or `coco_ann_id`), `category`,
 `bbox_xywh`, `tag` or `tags` (or `subset`), `unseen`, `split`.
 """
@@ -34,20 +36,30 @@ def read_folder(root: Path | str, split: str = 'all', strict: bool = False) -> D
                             'image, expression and mask is needed')
     problems = Problems(strict)
     images: dict[str, list[Sample]] = {}
+    depths: dict[str, tuple[Path, Path]] = {}
     keys = Keys(str(e['id']) for e in entries if isinstance(e, Mapping) and _has_id(e))
     for number, entry in enumerate(entries):
         with problems.guard(path, f'entry {number}'):
             sample = _sample(root, path, number, entry, split, problems, keys)
-            if sample is not None:
-                images.setdefault(entry['image'], []).append(sample)
+            if sample is None:
+                continue
+            found = _depth(root, entry)
+            first = entry['image'] not in images
+            if found != depths.get(entry['image']) and not first:
+                raise BadInputError('its depth or camera is another than that of an earlier entry '
+                                    f'about {entry["image"]}')
+            images.setdefault(entry['image'], []).append(sample)
+            if found is not None:
+                depths[entry['image']] = found
     if not images:
         raise BadInputError(f'{path} has no usable entry of split {split!r}'
                             + (f': {problems.entries[0]}' if problems.entries else ''))
-    groups: list[Group] = [ImageGroup(name, root / name, tuple(samples), exif=True)
+    groups: list[Group] = [ImageGroup(name, root / name, tuple(samples), None, None, True,
+                                      *depths.get(name, (None, None)))
                            for name, samples in images.items()]
     result = Dataset('folder', split, groups, problems)
     samples = list(result.samples())
-    result.facts = {'sentences': len(samples), 'images': len(groups),
+    result.facts = {'sentences': len(samples), 'images': len(groups), 'with_depth': len(depths),
                     'position_share': position_shares(s.expression for s in samples)}
     return result
 
@@ -87,6 +99,16 @@ def _sample(root: Path, path: Path, number: int, entry: Any, split: str,
         kind='answerable' if entry['mask'] else 'absent', tags=tags,
         category=entry.get('category'), box=box,
         unseen=entry.get('unseen'), place=place)
+
+
+def _depth(root: Path, entry: Mapping[str, Any]) -> tuple[Path, Path] | None:
+    """Return the files of depth and intrinsics, None without.  Raises BadInputError."""
+    names = entry.get('depth'), entry.get('camera')
+    if names == (None, None):
+        return None
+    if not all(isinstance(name, str) and name for name in names):
+        raise BadInputError('"depth" and "camera" go together and are paths; give both or none')
+    return root / str(names[0]), root / str(names[1])
 
 
 def _has_id(entry: Mapping[str, Any]) -> bool:

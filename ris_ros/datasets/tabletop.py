@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 EVALUATION_SEEDS = {
     'val': SPLITS['val'][:500], 'test': SPLITS['test'], 'unseen': SPLITS['unseen'],
     'clutter_val': SPLITS['clutter_val'][:500], 'clutter_test': SPLITS['clutter_test'],
-    'clutter_unseen': SPLITS['clutter_unseen']}
+    'clutter_unseen': SPLITS['clutter_unseen'],
+    'far_val': SPLITS['far_val'][:500], 'far_test': SPLITS['far_test']}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ris_ros.geometry.planes import (
     rays,
     support_planes,
 )
+from ris_ros.geometry.surroundings import Surroundings, surroundings
 from ris_ros.geometry.target import (
     TARGET_POINTS,
     GeometrySettings,
@@ -40,10 +41,10 @@ from ris_ros.geometry.transforms import RigidTransform
 __all__ = [
     'DEPTH_ENCODINGS', 'ORIENTATIONS', 'TARGET_POINTS', 'UNITS', 'Calibration', 'DepthNoise',
     'DepthObjects', 'GeometrySettings', 'Judgement', 'NoDepthError', 'OrientedBox',
-    'RigidTransform', 'SupportPlane',
+    'RigidTransform', 'SupportPlane', 'Surroundings',
     'TargetGeometry', 'along', 'camera_from_matrix', 'check_camera', 'deproject', 'depth_noise',
     'depth_to_metres', 'erode', 'erode_safely', 'ground_axes', 'heights', 'judge_calibration',
     'nearest_depth_mode', 'objects_from_depth', 'orientation_quaternion', 'oriented_box',
-    'project', 'quaternion_of', 'rays', 'rotate', 'support_planes', 'target_geometry',
-    'unit_hint',
+    'project', 'quaternion_of', 'rays', 'rotate', 'support_planes', 'surroundings',
+    'target_geometry', 'unit_hint',
 ]

@@ -15,11 +15,10 @@ from ris_ros.geometry import (
     NoDepthError,
     OrientedBox,
     RigidTransform,
-    oriented_box,
-    support_planes,
+    Surroundings,
     target_geometry,
 )
-from ris_ros.target import Measurement
+from ris_ros.target import Measurement, place_of_target
 from ris_ros.types import Outcome, Segmentation, View
 
 
@@ -28,10 +27,12 @@ class Detail:
     """box: around the target, None where there is no target or no plane that it stands on.
 
     points: (3,) metres by the rank of each candidate that has enough depth under its mask.
+    about: what is beside and above the target, None where there is no box.
     """
 
     box: OrientedBox | None = None
     points: Mapping[int, np.ndarray] = field(default_factory=dict)
+    about: Surroundings | None = None
 
     def placed(self, transform: RigidTransform) -> Detail:
         """Return the same in another frame."""
@@ -39,7 +40,8 @@ class Detail:
         if box is not None:
             box = replace(box, centre=transform.points(box.centre),
                           orientation=transform.orientation(box.orientation))
-        return Detail(box, {rank: transform.points(p) for rank, p in self.points.items()})
+        return Detail(box, {rank: transform.points(p) for rank, p in self.points.items()},
+                      self.about)
 
 
 def detail_of(segmentation: Segmentation, measured: Measurement, view: View,
@@ -53,14 +55,13 @@ def detail_of(segmentation: Segmentation, measured: Measurement, view: View,
     several = segmentation.outcome is Outcome.AMBIGUOUS
     if view.depth is None or view.camera is None or not (wanted or several):
         return Detail()
-    box = None
-    if wanted and measured.geometry is not None:
-        planes = support_planes(view.depth, view.camera, limit=1)
-        if planes:
-            box = oriented_box(measured.geometry.cloud, planes[0])
+    place = None
+    alone = len(segmentation.selected) < 2   # a box around several things says nothing
+    if wanted and alone and measured.geometry is not None:
+        place = place_of_target(segmentation.mask, measured.geometry, view.depth, view.camera)
     points: dict[int, np.ndarray] = {}
     for candidate in segmentation.candidates:
         with suppress(NoDepthError):
             points[candidate.rank] = target_geometry(
                 candidate.mask, view.depth, view.camera, settings).point
-    return Detail(box, points)
+    return Detail(place and place.box, points, place and place.about)

@@ -58,6 +58,10 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
     box = reply.detail.box
     if box is not None:
         details.update(box_xyz=box.centre, box_xyzw=box.orientation, box_size=box.size)
+    about = reply.detail.about
+    if about is not None:
+        details.update(height_m=about.height, lifted_m=about.lifted, clearance_m=about.clearance,
+                       finger_room_m=about.finger_room, free_above=about.free_above)
     for stage, seconds in reply.timings.items():
         # The segmenter's own total is not the command's.
         name = 'segmenter_ms' if stage == 'total' else f'{stage}_ms'

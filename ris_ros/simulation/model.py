@@ -7,6 +7,7 @@ import numpy as np
 
 from ris_ros.simulation.catalogue import Part, shape_of
 from ris_ros.simulation.scene import SceneSpec
+from ris_ros.simulation.spec import Furnishing
 
 VISUAL_GROUP, COLLISION_GROUP = 1, 3
 GRIPPER_RADIUS = 0.004
@@ -63,6 +64,13 @@ def _object_xml(spec: SceneSpec, index: int) -> tuple[str, str]:
     return ''.join(assets), body
 
 
+def _furnishing(thing: Furnishing) -> str:
+    """Return a thing of the room, which nothing touches: pictures and depth show it alone."""
+    return (f'<geom type="{thing.type}" size="{_numbers(thing.size)}" '
+            f'pos="{_numbers(thing.position)}" euler="{_numbers(thing.euler)}" contype="0" '
+            f'conaffinity="0" rgba="{_numbers(thing.rgb)} 1"/>')
+
+
 def _table_texture(spec: SceneSpec) -> str:
     first, second = spec.table_rgb
     builtin = {'speckle': 'flat'}.get(spec.table_texture, spec.table_texture)
@@ -102,6 +110,7 @@ def scene_xml(spec: SceneSpec) -> str:
 <geom type="box" size="0.75 0.6 0.02" pos="0 0 -0.02" material="table" friction="0.9 0.02 0.01"
  condim="6"/>
 <geom type="plane" size="5 5 0.1" pos="0 0 -0.7" rgba="{_numbers(spec.floor_rgb)} 1"/>
+{''.join(_furnishing(f) for f in spec.furnishings)}
 <body name="hand" mocap="true" pos="0 0 3"/>
 <body name="gripper" pos="0 0 3" gravcomp="1"><freejoint/>
 <geom name="cup" type="sphere" size="{GRIPPER_RADIUS}" mass="0.4" group="{COLLISION_GROUP}"

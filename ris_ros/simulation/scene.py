@@ -5,6 +5,7 @@ import numpy as np
 
 from ris_ros.simulation.catalogue import COLOURS, HELD_OUT_KINDS, KINDS, SIZES, shape_of
 from ris_ros.simulation.clutter import CLUTTER_VIEW, sample_clutter
+from ris_ros.simulation.room import FAR_VIEW, furnish
 from ris_ros.simulation.spec import (
     HEIGHT,
     SPLITS,
@@ -12,6 +13,7 @@ from ris_ros.simulation.spec import (
     ObjectSpec,
     SceneSpec,
     is_clutter,
+    is_far,
     purpose_of,
     split_of,
 )
@@ -35,9 +37,10 @@ def sample_scene(seed: int) -> SceneSpec:
     if seed < 0:
         raise BadInputError(f'scene seed {seed} is negative; use an integer from 0 up')
     rng = np.random.Generator(np.random.PCG64([seed, 20260101]))
-    unseen, clutter = purpose_of(seed) == 'unseen', is_clutter(seed)
+    unseen, clutter, far = purpose_of(seed) == 'unseen', is_clutter(seed), is_far(seed)
     objects = sample_clutter(rng, unseen) if clutter else _sample_objects(rng, list(KINDS), unseen)
-    eye, look_at, roll = _sample_view(rng, *(CLUTTER_VIEW if clutter else VIEW))
+    view = CLUTTER_VIEW if clutter else FAR_VIEW if far else VIEW
+    eye, look_at, roll = _sample_view(rng, *view)
     focal = float(rng.uniform(590, 630))
     camera = Camera(focal, focal, WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5, WIDTH, HEIGHT)
     base = rng.uniform(0.18, 0.75)
@@ -49,7 +52,8 @@ def sample_scene(seed: int) -> SceneSpec:
     return SceneSpec(seed, tuple(objects), eye, look_at, roll, camera,
                      str(rng.choice(TEXTURES)), (_rgb(tint), _rgb(second)),
                      _rgb(np.clip(rng.uniform(0.1, 0.8) + rng.normal(0, 0.05, 3), 0, 1)),
-                     lights, float(rng.uniform(0.25, 0.45)), float(rng.uniform(0.0, 0.6)))
+                     lights, float(rng.uniform(0.25, 0.45)), float(rng.uniform(0.0, 0.6)),
+                     *((furnish(rng), 'stereo') if far else ()))
 
 
 def _rgb(values: np.ndarray) -> tuple[float, float, float]:

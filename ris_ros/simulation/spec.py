@@ -12,8 +12,10 @@ SPLITS: dict[str, range] = {
     'unseen': range(110000, 110200),
     'clutter_train': range(200000, 280000), 'clutter_val': range(280000, 290000),
     'clutter_test': range(900000, 901000), 'clutter_unseen': range(910000, 910300),
+    'far_train': range(300000, 380000), 'far_val': range(380000, 390000),
+    'far_test': range(920000, 921000),
 }
-CLUTTER = 'clutter_'
+CLUTTER, FAR = 'clutter_', 'far_'
 WIDTH, HEIGHT = 640, 480
 
 
@@ -33,6 +35,17 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True)
+class Furnishing:
+    """A thing of the room that is no object: MuJoCo's type, size, position, turn and colour."""
+
+    type: str
+    size: tuple[float, ...]
+    position: tuple[float, float, float]
+    euler: tuple[float, float, float]
+    rgb: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class SceneSpec:
     """Everything that makes a scene; built by `sample_scene`, nothing in it is random any more."""
 
@@ -48,6 +61,8 @@ class SceneSpec:
     lights: tuple[tuple[tuple[float, float, float], float], ...]   # position, brightness
     ambient: float
     shininess: float
+    furnishings: tuple[Furnishing, ...] = ()
+    sensor: str = 'structured'
 
 
 def split_of(seed: int) -> str:
@@ -60,6 +75,11 @@ def is_clutter(seed: int) -> bool:
     return split_of(seed).startswith(CLUTTER)
 
 
+def is_far(seed: int) -> bool:
+    """Tell whether a seed's scene is seen from far and low, by a stereo camera, in a room."""
+    return split_of(seed).startswith(FAR)
+
+
 def purpose_of(seed: int) -> str:
-    """Return train, val, test, unseen or other: what a seed is for in either world."""
-    return split_of(seed).removeprefix(CLUTTER)
+    """Return train, val, test, unseen or other: what a seed is for in any world."""
+    return split_of(seed).removeprefix(CLUTTER).removeprefix(FAR)

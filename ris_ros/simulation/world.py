@@ -11,10 +11,10 @@ from ris_ros.simulation.expressions import Expression, sample_expressions
 from ris_ros.simulation.model import COLLISION_GROUP, VISUAL_GROUP, look_at_rotation, scene_xml
 from ris_ros.simulation.rest import settled_support
 from ris_ros.simulation.scene import SceneSpec, is_clutter, sample_scene
-from ris_ros.simulation.sensor import sense_depth
+from ris_ros.simulation.sensor import SENSORS, sense_depth, sense_stereo
 from ris_ros.simulation.studio import Studio, mujoco_module
 from ris_ros.simulation.truth import SceneTruth
-from ris_ros.types import Camera
+from ris_ros.types import BadInputError, Camera
 
 SETTLE_SECONDS = 0.6
 APPROACH, OVERSHOOT, LIFT = 0.12, 0.020, 0.15   # metres along the viewing ray; upwards
@@ -47,13 +47,22 @@ class TabletopWorld:
     then.  All worlds of a thread draw in one graphics context.
     """
 
-    def __init__(self, seed: int, render_size: tuple[int, int] | None = None) -> None:
-        """Build and settle the scene; render_size (width, height) only for tests and previews."""
+    def __init__(self, seed: int, render_size: tuple[int, int] | None = None,
+                 sensor: str | None = None) -> None:
+        """
+        Build and settle the scene; render_size (width, height) only for tests and previews.
+
+        sensor: the depth camera, one of `sensor.SENSORS`; by default the one of the seed's split.
+        Raises BadInputError for another.
+        """
+        if sensor is not None and sensor not in SENSORS:
+            raise BadInputError(f'there is no sensor {sensor!r}; take one of {", ".join(SENSORS)}')
         self._mj = mujoco_module()
         self.spec: SceneSpec = sample_scene(seed)
         self.model = self._mj.MjModel.from_xml_string(scene_xml(self.spec))
         self.data = self._mj.MjData(self.model)
         self._size = render_size or (self.spec.camera.width, self.spec.camera.height)
+        self.sensor = sensor or self.spec.sensor
         self._studio: Studio | None = None
         self._bodies = [self.model.body(f'object{i + 1}').id
                         for i in range(len(self.spec.objects))]
@@ -144,8 +153,10 @@ class TabletopWorld:
 
     def _frame(self, color: np.ndarray, depth: np.ndarray, instances: np.ndarray) -> RenderedFrame:
         rng = np.random.Generator(np.random.PCG64([self.seed, 20260102]))
-        return RenderedFrame(color, sense_depth(depth, rng), depth, instances, self._camera(),
-                     self._poses())
+        camera = self._camera()
+        sensed = (sense_stereo(depth, rng, camera.fx, instances) if self.sensor == 'stereo'
+                  else sense_depth(depth, rng))
+        return RenderedFrame(color, sensed, depth, instances, camera, self._poses())
 
     def _camera(self) -> Camera:
         full, (width, height) = self.spec.camera, self._size

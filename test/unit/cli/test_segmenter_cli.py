@@ -84,6 +84,24 @@ def test_with_depth_the_target_point(scene, capsys):
     assert document['target_point'] == pytest.approx([0, 0, 0.7], abs=0.01)
 
 
+def test_the_document_says_how_the_target_stands(scene, capsys, tmp_path):
+    depth = np.full((60, 80), 800, np.uint16)
+    depth[10:50, 20:60] = 700
+    Image = pytest.importorskip('PIL.Image')
+    Image.fromarray(depth).save(tmp_path / 'depth.png')
+    asked = ('--depth', '@depth.png', '--camera-info', '@camera.json')
+    assert scene('--json', *asked) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document['surroundings']['height'] == pytest.approx(0.1, abs=0.01)
+    assert document['surroundings']['free_above'] is True
+    assert document['target_box']['size'][2] == pytest.approx(0.1, abs=0.01)
+    assert scene(*asked) == 0
+    assert 'top 0.1 m above the plane' in capsys.readouterr().out
+    assert scene('--json') == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document['surroundings'] is None and document['target_box'] is None
+
+
 def test_too_little_depth_still_writes_what_there_is(scene, capsys, tmp_path):
     depth = np.full((60, 80), 700, np.uint16)
     depth[18:42, 28:52] = 0
