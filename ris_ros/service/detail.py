@@ -64,4 +64,4 @@ def detail_of(segmentation: Segmentation, measured: Measurement, view: View,
         with suppress(NoDepthError):
             points[candidate.rank] = target_geometry(
                 candidate.mask, view.depth, view.camera, settings).point
-    return Detail(place and place.box, points, place and place.about)
+    return Detail(points=points) if place is None else Detail(place.box, points, place.about)

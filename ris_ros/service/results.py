@@ -46,7 +46,7 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
     segmentation, measured = reply.segmentation, reply.measured
     assert segmentation is not None and measured is not None
     geometry = measured.geometry
-    details = {
+    details: dict[str, Any] = {
         'candidates': len(segmentation.candidates), 'score': segmentation.score,
         'margin': segmentation.margin, 'infer_ms': 1e3 * reply.infer_s,
         'reused_scene': reply.reused_scene, 'depth_valid_ratio': measured.depth_valid_ratio,

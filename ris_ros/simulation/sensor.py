@@ -56,7 +56,7 @@ def sense_stereo(depth: np.ndarray, rng: np.random.Generator, focal: float,
         return noise * np.float32(size / max(float(noise.std()), 1e-9))
 
     true = np.where((depth > 0) & (depth < STEREO_FAR_M), depth, STEREO_FAR_M).astype(np.float32)
-    rows, columns = np.indices(depth.shape, dtype=np.float32)
+    rows, columns = (np.asarray(a, np.float32) for a in np.indices(depth.shape))
     shift = rng.normal(size=2) * 0.8   # of the registration, pixels
     seen = cv2.remap(true, columns + field(3, 1.0) + np.float32(shift[0]),
                      rows + field(3, 1.0) + np.float32(shift[1]), cv2.INTER_NEAREST,

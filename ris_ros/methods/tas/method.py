@@ -130,14 +130,15 @@ class TAS(ProposalMethod):
         if description is None:
             description = self.describe(image, soft, chosen, extents)
         spent['captions'] = lap()
+        room = Room.of(view, proposals)
         prompts = [prompt for prompt, _ in description.negatives]
         captions = self.scorer.encode_text(description.captions)
         cache = {'kept': kept, 'centroids': centroids, 'features': features,
                  'captions': captions, 'description': description,
                  'negatives': self._similarity(features, self.scorer.encode_text(prompts)),
-                 'room': Room.of(view, proposals)}
+                 'room': room}
         if self.settings.relations_in == 'room':
-            _ = cache['room'].places   # looked at now, so that a sentence need not wait for it
+            _ = room.places   # looked at now, so that a sentence need not wait for it
         spent['texts'] = lap()
         return scene_of(self.name, view, proposals, cache, spent)
 

@@ -146,7 +146,7 @@ def test_hybridgl_asks_the_room_and_says_what_it_heeds():
     found = paper_scores(x, plan('big'), PAPER, target)
     assert found.heeded == ('view',) and int(found.final.argmax()) == 0
     command = Command('the mug closest to me', target=target)
-    assert unheeded(command) and not unheeded(command, found.heeded)
+    assert unheeded(command) and not unheeded(command, fields=found.heeded)
 
 
 def test_without_a_plane_nearness_stays_unheeded():
