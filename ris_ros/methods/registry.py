@@ -72,13 +72,19 @@ BUILT_IN = {
                      'Grounding DINO or OWLv2 finds boxes for the text, a SAM draws in them'),
     'sam3': ('ris_ros.methods.zoo.sam3:Sam3', 'ris_ros.methods.zoo.settings:Sam3Settings',
              'SAM 3, prompted by the text itself (2025)'),
+    'florence2': ('ris_ros.methods.zoo.florence2:Florence2',
+                  'ris_ros.methods.zoo.settings:Florence2Settings',
+                  'Florence-2 writes an outline for the text (CVPR 2024)'),
+    'vlm_box': ('ris_ros.methods.zoo.vlm_box:VlmBox',
+                'ris_ros.methods.zoo.settings:VlmBoxSettings',
+                'a vision-language model writes boxes, a SAM draws in them'),
     'spatial_rerank': ('ris_ros.methods.spatial_rerank.method:SpatialRerank',
                        'ris_ros.methods.spatial_rerank.settings:SpatialRerankSettings',
                        'any method for bare names, with relations, places, sizes and depth on '
                        'top'),
 }
 # Modern models: their networks are in the profile modern, none is shipped.
-MODERN = frozenset({'clipseg', 'grounded_sam', 'sam3'})
+MODERN = frozenset({'clipseg', 'florence2', 'grounded_sam', 'sam3', 'vlm_box'})
 # What needs the true mask and so answers nobody but the evaluation.
 EVALUATION_ONLY = frozenset({'oracle'})
 

@@ -32,6 +32,8 @@ KINDS = {
     'clipseg': 'ris_ros.models.pretrained:load_network',
     'detector': 'ris_ros.models.pretrained:load_network',
     'sam3': 'ris_ros.models.pretrained:load_network',
+    'florence2': 'ris_ros.models.pretrained:load_network',
+    'vlm': 'ris_ros.models.pretrained:load_network',
     'mask2former': 'ris_ros.models.mask2former:load_network',
     'vocabulary': 'ris_ros.models.wordpiece:load_network',
     'prompt_ris': 'ris_ros.methods.prompt_ris.load:load_network',

@@ -128,3 +128,69 @@ def save(pretrained, folder):
     pretrained.model.save_pretrained(folder)
     pretrained.processor.save_pretrained(folder)
     return json.loads((folder / 'config.json').read_text())
+
+
+def _bart_tokenizer():
+    """A byte-level tokenizer as Florence-2's: places are words of their own."""
+    vocab = {'<s>': 0, '<pad>': 1, '</s>': 2, '<unk>': 3, '\u0120': 4}
+    for letter in 'abcdefghijklmnopqrstuvwxyz.:?,':
+        vocab[letter] = len(vocab)
+    tokenizer = tf.RobertaTokenizer(vocab=vocab, merges=[])
+    places = [f'<loc_{i}>' for i in range(1000)]
+    tokenizer.add_special_tokens({'additional_special_tokens': [
+        '<image>', *places, '<poly>', '</poly>', '<sep>', '<and>']})
+    tokenizer.image_token, tokenizer.image_token_id = '<image>', \
+        tokenizer.convert_tokens_to_ids('<image>')
+    return tokenizer
+
+
+def florence2():
+    tokenizer = _bart_tokenizer()
+    vision = {'depths': [1, 1], 'patch_size': [7, 3], 'patch_stride': [4, 2],
+              'patch_padding': [3, 1], 'patch_prenorm': [False, True], 'embed_dim': [8, 16],
+              'num_heads': [1, 2], 'num_groups': [1, 2], 'window_size': 4, 'projection_dim': 16}
+    text = {'model_type': 'bart', 'd_model': 16, 'encoder_layers': 1, 'decoder_layers': 1,
+            'encoder_attention_heads': 2, 'decoder_attention_heads': 2, 'encoder_ffn_dim': 32,
+            'decoder_ffn_dim': 32, 'vocab_size': len(tokenizer), 'max_position_embeddings': 256,
+            'bos_token_id': 0, 'pad_token_id': 1, 'eos_token_id': 2, 'decoder_start_token_id': 2}
+    torch.manual_seed(0)
+    model = tf.Florence2ForConditionalGeneration(tf.Florence2Config(
+        vision_config=vision, text_config=text, image_token_id=tokenizer.image_token_id,
+        is_encoder_decoder=True))
+    images = tf.CLIPImageProcessor(size={'height': 32, 'width': 32}, do_center_crop=False,
+                                   image_mean=MEAN, image_std=STD)
+    images.image_seq_length = (32 // 8) ** 2 + 1
+    return Pretrained(spread(model), tf.Florence2Processor(
+        images, tokenizer, post_processor_config={'polygons': {}, 'phrase_grounding': {}}))
+
+
+TEMPLATE = ("{% for m in messages %}{% for part in m['content'] %}{% if part['type'] == 'image' %}"
+            '<|vision_start|><|image_pad|><|vision_end|>'
+            "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}:")
+
+
+def qwen():
+    vocab = {'\u0120': 0}
+    for code in [*range(33, 127)]:
+        vocab[chr(code)] = len(vocab)
+    tokenizer = tf.Qwen2Tokenizer(vocab=vocab, merges=[])
+    tokenizer.add_special_tokens({'additional_special_tokens': [
+        '<|vision_start|>', '<|vision_end|>', '<|image_pad|>', '<|video_pad|>']})
+    ids = {name: tokenizer.convert_tokens_to_ids(f'<|{name}|>') for name in (
+        'vision_start', 'vision_end', 'image_pad', 'video_pad')}
+    torch.manual_seed(0)
+    model = tf.Qwen2_5_VLForConditionalGeneration(tf.Qwen2_5_VLConfig(
+        text_config={'hidden_size': 32, 'intermediate_size': 32, 'num_hidden_layers': 1,
+                     'num_attention_heads': 2, 'num_key_value_heads': 1,
+                     'vocab_size': len(tokenizer) + 8, 'max_position_embeddings': 2048,
+                     'rope_parameters': {'rope_type': 'default', 'rope_theta': 10000.0,
+                                         'mrope_section': [2, 3, 3]}},
+        vision_config={'depth': 1, 'hidden_size': 16, 'intermediate_size': 32, 'num_heads': 2,
+                       'patch_size': 14, 'out_hidden_size': 32, 'window_size': 56,
+                       'fullatt_block_indexes': [0]},
+        image_token_id=ids['image_pad'], video_token_id=ids['video_pad'],
+        vision_start_token_id=ids['vision_start'], vision_end_token_id=ids['vision_end']))
+    images = tf.Qwen2VLImageProcessor(size={'shortest_edge': 56 * 56, 'longest_edge': 112 * 112})
+    processor = tf.Qwen2_5_VLProcessor(images, tokenizer, tf.Qwen2VLVideoProcessor(),
+                                       chat_template=TEMPLATE)
+    return Pretrained(spread(model), processor)

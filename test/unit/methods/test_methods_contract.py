@@ -56,6 +56,10 @@ if importlib.util.find_spec('torchvision') is not None:   # their processors nee
         zoo_networks.sam3(), zoo.Sam3Settings(least=0.0))
     SMALL['grounded_sam'] = lambda: find_method('grounded_sam').load()(
         zoo_networks.owlv2(), zoo_networks.small_sam(), zoo.GroundedSamSettings(least=0.0))
+    SMALL['florence2'] = lambda: find_method('florence2').load()(
+        zoo_networks.florence2(), None, zoo.Florence2Settings(max_new_tokens=16))
+    SMALL['vlm_box'] = lambda: find_method('vlm_box').load()(
+        zoo_networks.qwen(), zoo_networks.small_sam(), zoo.VlmBoxSettings(max_new_tokens=16))
 else:
     NAMES = sorted(set(NAMES) - MODERN)
 SAID = [analyse(text) for text in ('the red mug', 'the box on the right',

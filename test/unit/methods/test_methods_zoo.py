@@ -1,6 +1,8 @@
 """The modern methods: their answers are the library's own, and an absent network is told."""
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -15,9 +17,18 @@ from ris_ros.language import Analysis
 from ris_ros.methods.registry import MODERN, find_method, settings_for
 from ris_ros.methods.zoo.clipseg import ClipSeg, regions_of
 from ris_ros.methods.zoo.common import masks_in_boxes, within
+from ris_ros.methods.zoo.florence2 import OUTLINE, Florence2, outlines
 from ris_ros.methods.zoo.grounded_sam import GroundedSam
 from ris_ros.methods.zoo.sam3 import Sam3
-from ris_ros.methods.zoo.settings import ClipSegSettings, GroundedSamSettings, Sam3Settings
+from ris_ros.methods.zoo.settings import (
+    ClipSegSettings,
+    Florence2Settings,
+    GroundedSamSettings,
+    Sam3Settings,
+    VlmBoxSettings,
+)
+from ris_ros.methods.zoo.vlm_box import VlmBox
+from ris_ros.methods.zoo.writing import read_boxes, write
 from ris_ros.models.pretrained import KINDS, load_pretrained
 from ris_ros.profiles import get_profile
 from ris_ros.segmenter import networks_of
@@ -113,6 +124,125 @@ def test_boxes_outside_are_no_boxes():
     cut, inside = within(np.array([[0, 0, 0.5, 9], [70, 50, 99, 99]]), (60, 80))
     assert inside.tolist() == [False, True] and cut[1].tolist() == [70, 50, 80, 60]
     assert within(np.zeros((0, 4)), (60, 80))[0].shape == (0, 4)
+
+
+# ---- networks that write ----------------------------------------------------------------------
+
+def scripted(network, text, sure=0.5):
+    """Let a network write a text, each token with one probability."""
+    ids = network.processor.tokenizer(text, add_special_tokens=False)['input_ids']
+    size = network.model.config.text_config.vocab_size
+    scores = []
+    for token in ids:
+        row = torch.full((1, size), float(np.log((1 - sure) / (size - 1))))
+        row[0, token] = float(np.log(sure))
+        scores.append(row)
+    asked = {}
+
+    def generate(**inputs):
+        asked.update(inputs)
+        start = inputs.get('input_ids') if not network.model.config.is_encoder_decoder else \
+            torch.tensor([[2]])
+        return SimpleNamespace(sequences=torch.cat([start, torch.tensor([ids])], dim=1),
+                               logits=tuple(scores))
+    network.model.generate = generate
+    return asked
+
+
+def test_a_vision_language_model_answers_with_boxes():
+    """In pixels of the picture as the processor resized it, for Qwen2.5."""
+    network = zoo_networks.qwen()
+    method = VlmBox(network, zoo_networks.small_sam(), VlmBoxSettings(min_area=0))
+    scene = method.prepare(View(IMAGE))
+    image = network.processor.image_processor(images=[IMAGE], return_tensors='pt')
+    _, rows, columns = image['image_grid_thw'][0].tolist()
+    half = [0, 0, columns * 14 // 2, rows * 14]
+    asked = scripted(network, '[{"bbox_2d":' + str(half).replace(' ', '') + ',"label":"mug"}]')
+    found = method.ground(scene, said('the red mug'))
+    assert found.details['boxes'] == [[0, 0, pytest.approx(40, abs=0.6), 60]]
+    assert found.notes == () and 'the' in network.processor.tokenizer.decode(
+        asked['input_ids'][0]).replace('\u0120', ' ')
+    expected = masks_in_boxes(method.sam, scene.cache['sam'],
+                              np.array(found.details['boxes']), (60, 80))
+    assert len(found.own) == int(expected.any())
+    if len(found.own):
+        assert found.probabilities[0] == pytest.approx(0.5, abs=0.01)
+    scripted(network, '[]')
+    assert len(method.ground(scene, said('the dog')).own) == 0
+    scripted(network, 'no_such_thing')
+    found = method.ground(scene, said('the dog'))
+    assert len(found.own) == 0 and 'no list of boxes' in found.notes[0]
+
+
+def test_boxes_in_thousandths_of_other_models(monkeypatch):
+    network = zoo_networks.qwen()
+    monkeypatch.setattr(type(network), 'kind', property(lambda _: 'qwen3_vl'))
+    method = VlmBox(network, zoo_networks.small_sam())
+    scripted(network, '[500,0,1000,500]')
+    boxes, _, _ = method.ask(View(IMAGE), 'the mug')
+    assert boxes.tolist() == [[40, 0, 80, 30]]
+
+
+@pytest.mark.parametrize('text, boxes', [
+    ('```json\n[{"bbox_2d": [1, 2, 3, 4], "label": "a"}]\n```', [[1, 2, 3, 4]]),
+    ('[[1, 2, 3, 4], [5, 6, 7, 8]]', [[1, 2, 3, 4], [5, 6, 7, 8]]),
+    ('Sure: {"bbox": [1, 2.5, 3, 4]} it is', [[1, 2.5, 3, 4]]), ('[]', []), ('nothing', None),
+    ('[{"bbox_2d": [1, 2, 3]}]', None), ('[{"bbox_2d": ["a", 2, 3, 4]}]', None),
+    ('[1, 2, true, 4]', None), ('[1e99, 2, 3, 4]', None), ('[' * 5000, None), ('{"a": 1}', None),
+    (str([[1, 2, 3, 4]] * 3000), [[1, 2, 3, 4]] * 100)])
+def test_reading_boxes(text, boxes):
+    found = read_boxes(text)
+    assert (found is None) if boxes is None else found.tolist() == boxes
+
+
+def test_florence_draws_what_it_writes():
+    network = zoo_networks.florence2()
+    method = Florence2(network, None, Florence2Settings(min_area=0))
+    scene = method.prepare(View(IMAGE))
+    places = [250, 250, 750, 250, 750, 750, 250, 750]
+    asked = scripted(network, ''.join(f'<loc_{p}>' for p in places), 0.8)
+    found = method.ground(scene, said('the red mug'))
+    assert len(found.own) == 1 and found.probabilities[0] == pytest.approx(0.8, abs=0.01)
+    x, y, width, height = found.own.boxes[0]
+    assert (x, y) == pytest.approx((20, 15), abs=1) and (width, height) == pytest.approx(
+        (41, 31), abs=2), 'places are thousandths of the picture'
+    assert network.processor.image_token_id in asked['input_ids'][0]
+    scripted(network, 'nothing.')
+    assert len(method.ground(scene, said('the dog')).own) == 0
+
+
+def test_florence_with_boxes_and_a_sam():
+    network = zoo_networks.florence2()
+    method = Florence2(network, zoo_networks.small_sam(), Florence2Settings(
+        answer='box', min_area=0))
+    scene = method.prepare(View(IMAGE))
+    scripted(network, 'mug<loc_0><loc_0><loc_500><loc_999>')
+    answer, _ = method.ask(View(IMAGE), '<CAPTION_TO_PHRASE_GROUNDING>', 'mug')
+    assert answer['bboxes'][0] == pytest.approx([0, 0, 40, 60], abs=1)
+    expected = masks_in_boxes(method.sam, scene.cache['sam'], np.array(answer['bboxes']),
+                              (60, 80))
+    assert len(method.ground(scene, said('mug')).own) == int(expected.any())
+
+
+def test_confidence_is_the_librarys():
+    """Of a real, small network: the product of the probabilities of what it wrote."""
+    network = zoo_networks.florence2()
+    inputs = network.processor(text=f'{OUTLINE}mug', images=IMAGE, return_tensors='pt')
+    for beams in (1, 2):
+        ids, sure = write(network, inputs, 8, beams)
+        assert 0 < sure <= 1 and ids
+    ids, sure = write(network, inputs, 8)
+    with torch.no_grad():
+        decoder = torch.tensor([[2, *ids]])
+        logits = network.model(**inputs, decoder_input_ids=decoder[:, :-1]).logits[0]
+        chosen = logits.log_softmax(-1)[range(len(ids)), ids]
+    assert sure == pytest.approx(float(chosen.mean().exp()), abs=1e-3)
+
+
+def test_outlines_of_several_parts():
+    square = [10.0, 10, 20, 10, 20, 20, 10, 20]
+    masks = outlines([[square, [30.0, 30, 35, 30, 35, 35, 30, 35, 7]], [[1.0, 2, 3]]], (60, 80))
+    assert masks[0, 15, 15] and masks[0, 32, 32] and not masks[1].any()
 
 
 # ---- over folders as published ----------------------------------------------------------------
