@@ -104,6 +104,7 @@ setup(
         'console_scripts': [
             'ris = ris_ros.cli.main:main',
             'ris_node = ris_ros.nodes.ris_node:main',
+            'ris_voice = ris_ros.nodes.ris_voice:main',
             'tabletop_camera = ris_ros.demo.tabletop_camera:main',
             'commander = ris_ros.demo.commander:main',
         ],

@@ -35,7 +35,7 @@ ALLOWED = {
     'evaluation': USE | DATA,
     'training': USE | DATA | {'evaluation'},
     'studies': USE | DATA | {'evaluation', 'training', 'service', 'arguments'},
-    'nodes': USE | {'service'},
+    'nodes': USE | {'service', 'client'},
     'demo': USE | DATA | {'service', 'nodes', 'arguments'},
     'client': set(),
     'cli': USE | DATA | {'evaluation', 'training', 'studies', 'service', 'arguments', 'client'},

@@ -16,9 +16,10 @@ def allowed(enclave, kind, what):
             for name in group.iter(kind)}
 
 
-def used(pattern):
-    """Return the names that match in the code of the node."""
-    code = '\n'.join(path.read_text() for path in (ROOT / 'ris_ros' / 'nodes').glob('*.py'))
+def used(pattern, voice=False):
+    """Return the names that match in the code of the node, or in that of ris_voice."""
+    code = '\n'.join(path.read_text() for path in (ROOT / 'ris_ros' / 'nodes').glob('*.py')
+                     if (path.name == 'ris_voice.py') == voice)
     return set(re.findall(pattern, code))
 
 
@@ -34,7 +35,16 @@ def test_every_output_and_input_of_the_node_is_allowed():
     assert services and services <= allowed('/ris/ris_node', 'service', 'reply')
 
 
-def test_only_the_commander_gives_commands():
+def test_the_voice():
+    outputs = used(r"create_publisher\(\s*[\w.]+,\s*'([^']+)'", voice=True)
+    inputs = used(r"create_subscription\(\s*[\w.]+,\s*'([^']+)'", voice=True)
+    assert outputs == {'~/say'} and inputs == {'speech', 'live_speech'}
+    assert {*outputs, 'ris_node/command'} <= allowed('/ris/voice', 'topic', 'publish')
+    assert {*inputs, 'ris_node/result', 'ris_node/status'} <= allowed('/ris/voice', 'topic',
+                                                                      'subscribe')
+
+
+def test_only_the_commander_and_the_voice_give_commands():
     for enclave in ('/ris/ris_node', '/ris/camera'):
         assert not {name for name in allowed(enclave, 'topic', 'publish') if 'command' in name}
         assert not allowed(enclave, 'service', 'request')
