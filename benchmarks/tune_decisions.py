@@ -6,11 +6,11 @@ and then, offline:
 
 1. fits name_center and name_width, the logistic function from a cosine to the probability that
    a region is what it is called (on regions that show one object, or none, by the truth);
-2. searches none_limit and several_limit: of those that refuse or ask back on at most --refused of
+2. searches relation_limit: as high as loses at most --refused / 4 of the sentences whose relation
+   holds, and shows what it refuses of relations with their two sides exchanged;
+3. searches none_limit and several_limit: of those that refuse or ask back on at most --refused of
    the answerable sentences, the pair whose figures (precision and recall of the absent and of the
-   ambiguous) miss their goals least;
-3. searches relation_limit: as high as loses at most --refused / 2 of the sentences whose relation
-   holds, and shows what it refuses of relations with their two sides exchanged.
+   ambiguous) miss their goals least.
 
     python benchmarks/tune_decisions.py --method hybridgl --proposals depth --scenes 80 --write
 
@@ -153,13 +153,14 @@ def numbers(case: Case, center: float, width: float, limit: float) -> dict[str, 
             'anchors': found.anchors}
 
 
-def judge(kinds: np.ndarray, free: np.ndarray, table: dict[str, np.ndarray], none: float,
-          several: float) -> dict[str, float]:
+def judge(kinds: np.ndarray, free: np.ndarray, table: dict[str, np.ndarray], relation: float,
+          none: float, several: float) -> dict[str, float]:
     """Return precision and recall of absent and ambiguous, and answerable ones not answered.
 
-    free: (S,) bool, nothing is said that chooses among likes.
+    free: (S,) bool, nothing is said that chooses among likes.  relation, none, several: limits.
     """
-    rejected = (table['none'] > none) | (table['anchors'] > none)
+    rejected = ((table['none'] > none) | (table['anchors'] > none)
+                | (table['evidence'] < relation))
     asked = ~rejected & free & (table['several'] > several)
     absent, ambiguous, answerable = (kinds == k for k in ('absent', 'ambiguous', 'answerable'))
 
@@ -178,18 +179,19 @@ def worth(got: dict[str, float], refused: float) -> float:
             - 100 * max(0.0, got['refused'] - refused))
 
 
-def search(cases: list[Case], tables: dict[str, np.ndarray], refused: float
+def search(cases: list[Case], tables: dict[str, np.ndarray], relation: float, refused: float
            ) -> tuple[float, float]:
-    """Return none_limit and several_limit, and print what they give."""
+    """Return none_limit and several_limit, and print what they give beside relation_limit."""
     kinds = np.array([c.kind for c in cases])
     free = np.array([not c.target.chooses for c in cases])
     grid = np.round(np.concatenate([np.arange(0.02, 1.0, 0.02), [0.99, 0.995]]), 3)
     best: tuple[float, float, float] = (-np.inf, 1.0, 1.0)
     for none, several in itertools.product(grid, grid):
-        got = judge(kinds, free, tables, none, several)
+        got = judge(kinds, free, tables, relation, none, several)
         best = max(best, (worth(got, refused), float(none), float(several)))
     print('none_limit {1}, several_limit {2}: '.format(*best)
-          + ', '.join(f'{k} {v:.3f}' for k, v in judge(kinds, free, tables, *best[1:]).items()))
+          + ', '.join(f'{k} {v:.3f}' for k, v in judge(
+              kinds, free, tables, relation, *best[1:]).items()))
     return best[1], best[2]
 
 
@@ -252,10 +254,11 @@ def main() -> None:
         chosen |= {'name_center': center, 'name_width': width}
     rows = [numbers(c, center, width, limit) for c in said]
     tables = {k: np.array([r[k] for r in rows]) for k in rows[0]}
-    chosen['none_limit'], chosen['several_limit'] = search(said, tables, args.refused)
     if 'name_center' in names:
         chosen['relation_limit'] = search_relations(said, made, center, width, limit,
-                                                    args.refused / 2)
+                                                    args.refused / 4)
+    chosen['none_limit'], chosen['several_limit'] = search(
+        said, tables, chosen.get('relation_limit', 0.0), args.refused)
     if args.proposals == 'depth':
         chosen = {k if k == 'decision' else f'{TWIN}{k}': v for k, v in chosen.items()}
     print(json.dumps(chosen))

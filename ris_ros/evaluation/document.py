@@ -10,6 +10,7 @@ from ris_ros import __version__
 from ris_ros.datasets.base import Dataset
 from ris_ros.datasets.files import load_json
 from ris_ros.evaluation.bench import machine
+from ris_ros.evaluation.calibration import risk_at
 from ris_ros.evaluation.records import RecordFile
 from ris_ros.evaluation.summary import summarise
 from ris_ros.files import write_text
@@ -87,6 +88,7 @@ def format_table(document: Mapping[str, Any]) -> str:
             rows.append((f'  {name} ({group["n"]})', percent(group['miou']),
                          interval(group['interval'])))
     rows += _decision_rows(document['decisions'])
+    rows += _calibration_rows(document.get('calibration'))
     latency = document['latency_ms']
     for name in ('prepare', 'ground'):
         if latency[name]:
@@ -123,12 +125,22 @@ def _decision_rows(decisions: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                      f'{percent(absent["precision"])} / {percent(absent["recall"])}', ''))
         rows += _recall_rows(absent)
     if ambiguous['n']:
-        rows.append((f'ambiguous ({ambiguous["n"]}) recall', percent(ambiguous['recall']), ''))
+        rows.append((f'ambiguous ({ambiguous["n"]}) precision / recall',
+                     f'{percent(ambiguous.get("precision"))} / {percent(ambiguous["recall"])}',
+                     ''))
         rows += _recall_rows(ambiguous)
     acted = decisions['acted']
     rows.append(('acted on / of these right',
                  f'{percent(acted["share"])} / {percent(acted["right"])}', ''))
     return rows
+
+
+def _calibration_rows(found: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    if not found or not found['n']:   # documents of older versions have none
+        return []
+    risks = (risk_at(found['risk_coverage'], c) for c in (0.5, 0.8))
+    return [('calibration error (ECE)', percent(found['ece']), ''),
+            ('risk at 50 / 80 % coverage', ' / '.join(percent(r) for r in risks), '')]
 
 
 def recalls_by_tag(group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

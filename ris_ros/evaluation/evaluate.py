@@ -202,7 +202,7 @@ def _evaluate(predictor: Predictor, clock: _Clock, scene: Scene, sample: Sample,
         point_box=point_box, prepare_s=round(prepare_s, 6), ground_s=round(ground_s, 6),
         first=first, stages=_stages(scene, answer, first),
         mask=encode_rle(predicted) if predicted is not None else None,
-        has_box=sample.box is not None,
+        has_box=sample.box is not None, confidence=_number(answer.confidence),
         # the analysis refuses with an outcome, methods with an error: both are refusals
         refused=answer.message if answer.outcome is Outcome.INVALID_COMMAND else None)
 

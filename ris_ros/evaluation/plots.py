@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,4 +94,33 @@ def tag_bars(groups: Mapping[str, Mapping[str, Any]]) -> str:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel('mIoU, % (line: 95 % interval)', fontsize=9)
+    return _svg(figure)
+
+
+def calibration_bars(bins: Sequence[Mapping[str, float]]) -> str:
+    """Share of right answers by confidence, beside what was claimed."""
+    figure, axes = _figure()
+    middle = [(b['from'] + b['to']) / 2 for b in bins]
+    axes.bar(middle, [100 * b['right'] for b in bins], 0.09, color=BLUE, label='right')
+    axes.plot([b['confidence'] for b in bins], [100 * b['confidence'] for b in bins], 'o-',
+              color=ORANGE, markersize=4, label='claimed')
+    for x, b in zip(middle, bins, strict=True):
+        axes.annotate(str(int(b['n'])), (x, 2), ha='center', fontsize=7, color='white')
+    axes.set_xlabel('confidence', fontsize=9)
+    axes.set_ylabel('right, %', fontsize=9)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 101)
+    axes.legend(frameon=False, fontsize=8, loc='upper left')
+    return _svg(figure)
+
+
+def risk_coverage(curve: Sequence[Mapping[str, float]]) -> str:
+    """Share of wrong answers among the most confident, by the share of all sentences."""
+    figure, axes = _figure()
+    axes.plot([100 * p['coverage'] for p in curve], [100 * p['risk'] for p in curve],
+              color=BLUE)
+    axes.set_xlabel('answered, % of all sentences', fontsize=9)
+    axes.set_ylabel('wrong among these, %', fontsize=9)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
     return _svg(figure)

@@ -26,7 +26,8 @@ class Record:
 
     i, u: intersection and union in pixels of the best candidate with the truth.  oracle_i,
     oracle_u: the same for the best proposal.  candidates, proposals: how many there were.
-    outcome: name of the outcome.  score, margin: as in Segmentation.  point: PointM hit, None
+    outcome: name of the outcome.  score, margin, confidence: as in Segmentation; confidence is
+    None in records that are older than it.  point: PointM hit, None
     without a heat map.  point_box: the same for the object's box.  prepare_s, ground_s: seconds;
     first: whether the image was new to the method.  stages: seconds by the method's own names.
     mask: run lengths of the prediction (COCO), None if it is empty.  has_box: whether the
@@ -59,6 +60,7 @@ class Record:
     mask: Mapping[str, Any] | None = None
     has_box: bool = False
     refused: str | None = None
+    confidence: float | None = None
 
     @property
     def iou(self) -> float:

@@ -127,6 +127,10 @@ def _plots(document: Mapping[str, Any], records: Sequence[Record]) -> str:
     groups = {k: v for k, v in _subsets(document).items() if v['miou'] is not None}
     if groups:
         drawn.append(('By kind of expression', plots.tag_bars(groups)))
+    trust = document.get('calibration') or {'n': 0}
+    if trust['n']:
+        drawn += [('Calibration', plots.calibration_bars(trust['bins'])),
+                  ('Risk and coverage', plots.risk_coverage(trust['risk_coverage']))]
     return '<h2>Plots</h2><div class="flex">' + ''.join(
         f'<figure class="plot" role="img" aria-label="{escape(title)}">{svg}</figure>'
         for title, svg in drawn) + '</div>'

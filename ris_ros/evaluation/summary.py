@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ris_ros.datasets.expressions import POSITION_RULES
+from ris_ros.evaluation.calibration import calibration
 from ris_ros.evaluation.metrics import THRESHOLDS, iou
 from ris_ros.evaluation.records import Record
 from ris_ros.evaluation.statistics import RESAMPLES, RatioTable, percentiles
@@ -26,8 +27,9 @@ def summarise(records: Iterable[Record], iou_rule: str = 'plain', resamples: int
     `n`, `miou`, `oiou`, `p@X` (strict), `p>=X`, `img_acc`, `inst_acc`, `pointm`, `point_box`,
     `oracle_miou`, `by_tag`, `position` and `seen` are over answerable samples, the prediction
     being the best candidate; `decisions` judges the outcomes, absent and ambiguous
-    samples included.  `intervals` holds 95 % bootstrap intervals over images.  Latencies are
-    in milliseconds.  None where nothing was there to measure.
+    samples included; `calibration` how far their confidence can be trusted.  `intervals` holds
+    95 % bootstrap intervals over images.  Latencies are in milliseconds.  None where nothing was
+    there to measure.
     """
     ordered = sorted(records, key=lambda r: r.key)   # sums do not depend on who was first
     answerable = [r for r in ordered if r.kind == 'answerable' and r.u is not None]
@@ -61,6 +63,7 @@ def summarise(records: Iterable[Record], iou_rule: str = 'plain', resamples: int
         } for rule in POSITION_RULES},
         'seen': {name: _group(name, groups, values, intervals) for name in ('seen', 'unseen')},
         'decisions': decisions(ordered, iou_rule),
+        'calibration': _calibration(ordered, iou_rule),
         'latency_ms': latencies(ordered),
         'samples': _samples(answerable),
     }
@@ -129,7 +132,8 @@ def decisions(records: Sequence[Record], iou_rule: str = 'plain') -> dict[str, A
 
     absent: `precision` is the share of NO_MATCH answers given to absent targets, `recall` the
     share of absent targets that got one.  ambiguous: `recall` is the share of ambiguous
-    sentences answered AMBIGUOUS, `false_alarms` the share of answerable ones.  acted: the
+    sentences answered AMBIGUOUS, `precision` the share of these answers given to ambiguous ones,
+    `false_alarms` the share of answerable ones.  acted: the
     share of answerable sentences answered with one object, `right` the share of these with IoU
     above 0.5.  `by_tag` below absent and ambiguous: `n` and `recall` of every tag.
     """
@@ -159,12 +163,22 @@ def decisions(records: Sequence[Record], iou_rule: str = 'plain') -> dict[str, A
                                       len(kinds['ambiguous'])),
                       'false_alarms': _rate(count(kinds['answerable'], Outcome.AMBIGUOUS),
                                             len(kinds['answerable'])),
+                      'precision': _rate(count(kinds['ambiguous'], Outcome.AMBIGUOUS),
+                                         count(records, Outcome.AMBIGUOUS)),
                       'by_tag': by_tag(kinds['ambiguous'], Outcome.AMBIGUOUS)},
         'acted': {'share': _rate(len(acted), len(kinds['answerable'])),
                   'right': _rate(len(right), len(acted))},
         'outcomes': {kind: dict(sorted(Counter(r.outcome for r in members).items()))
                      for kind, members in kinds.items() if members},
     }
+
+
+def _calibration(records: Sequence[Record], iou_rule: str) -> dict[str, Any]:
+    """Judge the confidence of all answers that were acted on; see `calibration`."""
+    acted = [r for r in records if r.outcome in SUCCESS and r.confidence is not None]
+    right = [r.kind == 'answerable' and r.u is not None
+             and float(iou(r.i or 0, r.u, iou_rule)) > RIGHT for r in acted]
+    return calibration([r.confidence or 0.0 for r in acted], right, len(records))
 
 
 def latencies(records: Sequence[Record]) -> dict[str, Any]:

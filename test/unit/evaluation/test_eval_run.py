@@ -50,7 +50,7 @@ def test_absent_and_ambiguous_are_judged_by_outcome(root: Path, tmp_path: Path) 
     assert figures['decisions']['absent'] == {
         'n': 2, 'precision': 1.0, 'recall': 0.5, 'by_tag': {'absent': {'n': 2, 'recall': 0.5}}}
     assert figures['decisions']['ambiguous'] == {
-        'n': 1, 'recall': 1.0, 'false_alarms': 0.0,
+        'n': 1, 'recall': 1.0, 'precision': 1.0, 'false_alarms': 0.0,
         'by_tag': {'ambiguous': {'n': 1, 'recall': 1.0}}}
     assert set(figures['by_tag']) == {'position', 'other', 'seen', 'unseen'}
 

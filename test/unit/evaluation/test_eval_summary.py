@@ -95,6 +95,7 @@ def test_decisions_are_counted_over_all_kinds(records: list[Record]) -> None:
         'absent': {'n': 3, 'recall': 1 / 3}, 'false_relation': {'n': 1, 'recall': 1.0},
         'left': {'n': 1, 'recall': 1.0}}
     assert (ambiguous['n'], ambiguous['recall'], ambiguous['false_alarms']) == (2, 0.5, 0.0)
+    assert ambiguous['precision'] == 0.5
     assert sum(row['n'] for row in ambiguous['by_tag'].values()) >= 2
     from ris_ros.evaluation.document import recalls_by_tag
     assert recalls_by_tag(absent) == absent['by_tag']
@@ -102,6 +103,26 @@ def test_decisions_are_counted_over_all_kinds(records: list[Record]) -> None:
     assert decisions['acted']['share'] == pytest.approx(117 / 120)
     assert decisions['acted']['right'] == pytest.approx(87 / 117)
     assert decisions['outcomes']['absent'] == {'AMBIGUOUS': 1, 'NO_MATCH': 2, 'SUCCEEDED_2D': 1}
+
+
+def test_confidence_is_judged(records: list[Record]) -> None:
+    none = {'i': None, 'u': None, 'oracle_i': None, 'oracle_u': None}
+    rng = np.random.default_rng(4)
+    sure = [dataclasses.replace(r, i=r.u, confidence=0.95) for r in records[:60]]
+    unsure = [dataclasses.replace(r, i=0, confidence=0.25) for r in records[60:80]]
+    refused = [dataclasses.replace(r, outcome='NO_MATCH', confidence=0.0) for r in records[80:]]
+    absent = [record(900, rng, kind='absent', outcome='SUCCEEDED_2D', confidence=0.95, **none)]
+    found = summarise([*sure, *unsure, *refused, *absent])['calibration']
+    assert found['n'] == 81 and [b['n'] for b in found['bins']] == [20, 61]
+    assert found['bins'][1]['right'] == pytest.approx(60 / 61), 'acting on what is not there'
+    assert found['ece'] == pytest.approx((20 * 0.25 + 61 * abs(0.95 - 60 / 61)) / 81)
+    last = found['risk_coverage'][-1]
+    assert last['coverage'] == pytest.approx(81 / 121)
+    assert last['risk'] == pytest.approx(21 / 81)
+    assert found['risk_coverage'][0]['risk'] <= last['risk']
+    assert summarise(refused)['calibration']['ece'] is None
+    older = [dataclasses.replace(r, confidence=None) for r in sure]
+    assert summarise(older)['calibration']['n'] == 0, 'a record of an older version'
 
 
 def test_latency_counts_images_and_sentences(records: list[Record]) -> None:
