@@ -10,6 +10,7 @@ import numpy as np
 
 from ris_ros.decision import shares
 from ris_ros.decision.answering import meant
+from ris_ros.decision.parts import asked_about, rejoined
 from ris_ros.decision.question import which_of
 from ris_ros.language.answers import Answer, read_answer
 from ris_ros.types import Camera, Option, Outcome, Question, Scene, Segmentation, View
@@ -22,11 +23,13 @@ SAME = 0.5       # masks that share more of the smaller are the same object
 class _Open:
     """A question with what it is about.
 
-    look: finds another expression in the same view.  guess: what was taken for meant last.
+    result: the whole.  part: what of it the question is about.  look: finds another expression in
+    the same view.  guess: what was taken for meant last.
     """
 
     question: Question
     result: Segmentation
+    part: Segmentation
     view: View
     look: Callable[[str], Segmentation]
     since: float
@@ -96,11 +99,11 @@ class Dialogue:
         view: what the result is about.  look: finds another expression there.
         """
         self._open = None
-        if result.question is not None and result.regions is not None:
-            first = next((o for o in result.question.options
-                          if result.candidates and o.candidate.index
-                          == result.candidates[0].index), None)
-            self._open = _Open(result.question, result, view, look, self._clock(), first)
+        part = asked_about(result)
+        if result.question is not None and part.regions is not None:
+            first = next((o for o in result.question.options if part.candidates
+                          and o.candidate.index == part.candidates[0].index), None)
+            self._open = _Open(result.question, result, part, view, look, self._clock(), first)
 
     def forget(self) -> None:
         """Close the question, as after a cancel."""
@@ -120,15 +123,14 @@ class Dialogue:
             return None
         if answer.no and not (now.answered and len(now.question.options) == 2):
             self.forget()
-            return self._closed(now, 'none of them is meant; name the object otherwise')
+            return self._none(now, 'none of them is meant; name the object otherwise')
         if answer.no:  # it was not the one of the two: so it is the other
             answer = Answer(other=True, corrects=True)
         if answer.sentence is not None:
             chosen = self._by_looking(now, answer.sentence)
         else:
-            assert now.result.regions is not None
-            chosen = meant(answer, now.question.options, now.view, now.result.regions,
-                           now.guess)
+            assert now.part.regions is not None
+            chosen = meant(answer, now.question.options, now.view, now.part.regions, now.guess)
         return self._resolved(now, chosen, answer, text)
 
     def _current(self) -> _Open | None:
@@ -140,9 +142,9 @@ class Dialogue:
     def _by_looking(self, now: _Open, sentence: str) -> list[Option]:
         """Return the option that the method finds for an expression, if it finds one of them."""
         found = now.look(sentence)
-        if found.outcome is not Outcome.SUCCEEDED_2D or now.result.regions is None:
+        if found.outcome is not Outcome.SUCCEEDED_2D or now.part.regions is None:
             return []
-        regions, options = now.result.regions, now.question.options
+        regions, options = now.part.regions, now.question.options
         index = np.array([o.candidate.index for o in options])
         for chosen in found.selected or found.candidates[:1]:
             same = shares(regions, chosen.index, index) > SAME
@@ -155,32 +157,54 @@ class Dialogue:
         now.since = self._clock()
         if not chosen:
             said = ' '.join(text.split())[:80]
-            return replace(self._closed(now, f'"{said}" is none of what was asked about: '
-                                        f'{now.question.text}'), question=now.question)
+            return replace(self._none(now, f'"{said}" is none of what was asked about: '
+                                      f'{now.question.text}'), question=now.question)
         if len(chosen) > 1 and not answer.everything:
-            assert now.result.regions is not None
-            question = which_of(now.view, now.result.regions,
-                                [o.candidate for o in chosen], now.question.name)
-            narrowed = replace(
-                now.result, outcome=Outcome.AMBIGUOUS, question=question,
+            assert now.part.regions is not None
+            question = which_of(now.view, now.part.regions, [o.candidate for o in chosen],
+                                now.question.name)
+            return self._again(now, replace(
+                now.part, outcome=Outcome.AMBIGUOUS, question=question, selected=(),
                 message=f'several are left: {question.text}', in_reply_to=now.question,
-                mask=chosen[0].candidate.mask, selected=())
-            self._open = _Open(question, now.result, now.view, now.look, now.since,
-                               question.options[0])
-            return narrowed
+                mask=chosen[0].candidate.mask))
         now.answered, now.guess = True, chosen[0]
-        masks = np.stack([o.candidate.mask for o in chosen])
-        words = ' and '.join(o.words for o in chosen)
-        rest = [c for c in now.result.candidates if all(c is not o.candidate for o in chosen)]
-        listed = [*(o.candidate for o in chosen), *rest]
-        return replace(
-            now.result, outcome=Outcome.SUCCEEDED_2D, mask=np.logical_or.reduce(masks),
-            message=f'found {words}, as answered', question=None, in_reply_to=now.question,
-            score=chosen[0].candidate.score, confidence=1.0,
-            selected=tuple(replace(o.candidate, rank=i) for i, o in enumerate(chosen, start=1)),
-            candidates=tuple(replace(c, rank=i) for i, c in enumerate(listed, start=1)))
+        found = rejoined(now.result, now.part, _chosen(now, chosen))
+        return self._again(now, found, whole=True) if found.question is not None else found
 
-    def _closed(self, now: _Open, message: str) -> Segmentation:
+    def _again(self, now: _Open, result: Segmentation, whole: bool = False) -> Segmentation:
+        """Return a result that asks once more, its question kept open.
+
+        whole: it is of the whole command and not of the part that was asked about.
+        """
+        if not whole:
+            # The part keeps its place in the command until it is found.
+            now.question, now.guess = _asked(result), _asked(result).options[0]
+            return replace(now.result, outcome=result.outcome, question=result.question,
+                           message=result.message, in_reply_to=result.in_reply_to,
+                           mask=result.mask if now.part is now.result else now.result.mask,
+                           selected=())
+        self.remember(result, now.view, now.look)
+        return result
+
+    def _none(self, now: _Open, message: str) -> Segmentation:
         return replace(now.result, outcome=Outcome.NO_MATCH, message=message,
                        mask=np.zeros(now.view.size, dtype=bool), selected=(),
                        question=None, in_reply_to=now.question, confidence=0.0)
+
+
+def _asked(result: Segmentation) -> Question:
+    assert result.question is not None
+    return result.question
+
+
+def _chosen(now: _Open, chosen: list[Option]) -> Segmentation:
+    """Return the part that was asked about with what was chosen of it."""
+    words = ' and '.join(o.words for o in chosen)
+    rest = [c for c in now.part.candidates if all(c is not o.candidate for o in chosen)]
+    listed = [*(o.candidate for o in chosen), *rest]
+    return replace(
+        now.part, outcome=Outcome.SUCCEEDED_2D, question=None, in_reply_to=now.question,
+        mask=np.logical_or.reduce([o.candidate.mask for o in chosen]),
+        message=f'found {words}, as answered', score=chosen[0].candidate.score, confidence=1.0,
+        selected=tuple(replace(o.candidate, rank=i) for i, o in enumerate(chosen, start=1)),
+        candidates=tuple(replace(c, rank=i) for i, c in enumerate(listed, start=1)))

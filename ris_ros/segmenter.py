@@ -17,10 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ris_ros.decision import MAX_CANDIDATES, check_numbers, decide
+from ris_ros.decision.parts import together, with_destination
 from ris_ros.decision.question import question_of
 from ris_ros.methods.options import fitting
 from ris_ros.methods.registry import find_method, settings_for
-from ris_ros.types import BadInputError, Camera, Command, Outcome, Scene, Segmentation, View
+from ris_ros.types import (
+    BadInputError,
+    Camera,
+    Command,
+    Outcome,
+    Scene,
+    Segmentation,
+    Target,
+    View,
+)
 
 if TYPE_CHECKING:
     from ris_ros.language import Analysis
@@ -195,6 +205,36 @@ class Segmenter:
 
     def _ground(self, scene: Scene, analysis: Analysis, parsed: float,
                 max_candidates: int | None) -> Segmentation:
+        """Answer all that a command names: its objects, and where they are to go."""
+        command = analysis.command
+        first = command if len(command.targets) < 2 else dataclasses.replace(
+            command, targets=command.targets[:1])
+        result = self._ground_one(scene, dataclasses.replace(analysis, command=first),
+                                  max_candidates)
+        if len(command.targets) > 1:
+            parts = [self._part(scene, t.expression, t, max_candidates)
+                     for t in command.targets[1:]]
+            result = together([result, *parts], command)
+        goal = command.destination
+        if goal is not None and goal.expression:
+            found = self._part(scene, goal.expression, None, max_candidates)
+            refuse = self.settings.ignored == 'refuse'
+            result = with_destination(result, found, refuse)
+        return dataclasses.replace(result, timings={'parse': parsed, **result.timings})
+
+    def _part(self, scene: Scene, expression: str, target: Target | None,
+              max_candidates: int | None) -> Segmentation:
+        """Answer one more expression of a command; target: as the command has it, if it does."""
+        analysis = self._analyse(expression)
+        if analysis.command.target is None:
+            return _invalid(scene.view.size, analysis.command, {})
+        said = target or analysis.command.target
+        whole = Command(expression, target=said, targets=(said,))
+        return self._ground_one(scene, dataclasses.replace(analysis, command=whole),
+                                max_candidates)
+
+    def _ground_one(self, scene: Scene, analysis: Analysis, max_candidates: int | None
+                    ) -> Segmentation:
         from ris_ros.models.device import threads
         with self._lock, threads(self._sentence_threads):
             grounding = self.method.ground(scene, analysis)
@@ -202,8 +242,7 @@ class Segmenter:
         settings = fitting(self.settings, scene.proposed_by)
         result = decide(scene, grounding, analysis.command, settings,
                         self.max_candidates if max_candidates is None else max_candidates)
-        result = dataclasses.replace(result, question=question_of(scene, grounding, result))
-        return dataclasses.replace(result, timings={'parse': parsed, **result.timings})
+        return dataclasses.replace(result, question=question_of(scene, grounding, result))
 
 
 def checked_view(view: View) -> View:

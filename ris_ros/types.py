@@ -388,7 +388,9 @@ class Segmentation:
     counts: probabilities that no object, one, and two or more fit; None where nothing was
     counted.
     question: what is asked back, None where nothing is.  in_reply_to: the question that this
-    answers, None for a sentence of its own.
+    answers, None for a sentence of its own.  destination: what was found of where the object is
+    to go ("in the bowl"), None where no thing is named for it.  parts: the results that this one
+    was put together from, one per object that is named, where there is more than itself.
     """
 
     mask: np.ndarray
@@ -407,3 +409,5 @@ class Segmentation:
     counts: tuple[float, float, float] | None = None
     question: Question | None = None
     in_reply_to: Question | None = None
+    destination: Segmentation | None = None
+    parts: tuple[Segmentation, ...] = ()

@@ -160,7 +160,7 @@ def test_report_is_one_page_without_links(root: Path) -> None:
     assert parser.tags.count('img') == 12   # three galleries of all four samples
     assert all(t.startswith(('data:image/', '#')) for t in parser.targets)
     assert 'url(http' not in page and '<script' not in page
-    assert parser.tags.count('svg') == 4
+    assert parser.tags.count('svg') == 6
     for text in ('mIoU', 'Best', 'Worst', 'Most uncertain', 'cup in the middle', 'p95',
                  'are published'):
         assert text in page
