@@ -29,6 +29,8 @@ def ordinal_of(s: Sentence, phrase: NounPhrase, stop: int) -> Ordinal | None:
     behind = [i for i in range(phrase.end, stop) if s.word(i + 1) == 'from']
     for i in (*range(phrase.start, phrase.end), *behind):  # also "the cup second from the right"
         word = s.low[i]
+        if (word, s.word(i + 1)) in lex.NAMED_ORDERS and i + 1 != phrase.head:
+            continue
         digits = _DIGITS_TH.fullmatch(word)
         n = _NTH.get(word) or (int(digits[1]) if digits else None)
         if n is None and word == 'last' and i != phrase.head:

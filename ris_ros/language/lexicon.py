@@ -138,6 +138,9 @@ BARE_PRONOUNS = words('it them him her me us this that these those something any
                       'itself himself nothing myself yourself mine yours so')
 ORDINALS = words('first second third fourth fifth sixth seventh last next other same only own '
                  'very main single actual')
+# Words of order that are part of a name: "the first aid kit", "a second hand watch".
+NAMED_ORDERS = frozenset({('first', 'aid'), ('first', 'class'), ('second', 'hand'),
+                          ('third', 'party'), ('last', 'name')})
 COLOURS = words('red green blue yellow orange purple pink black white brown gray grey beige cyan '
                 'magenta turquoise violet teal navy maroon gold silver olive crimson golden tan '
                 'khaki lime indigo colorful')

@@ -16,6 +16,9 @@ COMPARED = (lex.SUPERLATIVES - lex.PLACE_WORDS) | lex.words(
     'taller short shorter long longer wide wider thin thinner thick thicker fat fatter close '
     'closer near nearer far farther further high higher low lower dark darker light lighter '
     'bright brighter old older new newer young younger heavy heavier')
+_ALWAYS_PLURAL = lex.words(
+    'glasses sunglasses goggles scissors pants jeans shorts trousers tights pliers tongs tweezers '
+    'binoculars headphones earphones clothes pyjamas pajamas')
 _UNSAID = lex.DETERMINERS | lex.NUMBERS | lex.ORDINALS | lex.words('of most very hand side couple')
 _EMPTY = lex.LINKS | lex.DETERMINERS | lex.words(
     "and or , that which who of to from in on at by for but then ; : - . ! ? please hand side "
@@ -26,20 +29,18 @@ def name_of(s: Sentence, phrase: NounPhrase, extra: Sequence[int] = ()) -> str:
     """Return the noun with what it looks like, without article, place, order and comparison.
 
     extra: tokens behind the phrase that say what it looks like ("the mug that is red"). The
-    noun of several ("both mugs", "the smallest of the boxes") comes as one; empty where the
-    phrase has none.  Lower-cased.
+    noun of several ("both mugs", "the smallest of the boxes") comes as one; empty where there is
+    no noun.  Lower-cased.
     """
     if phrase.head is None:
         return ' '.join(s.low[i] for i in extra)
     said = s.low[phrase.start:phrase.head]
     start = phrase.start + said.index('of') + 1 if 'of' in said else phrase.start
-    several = start > phrase.start or any(
-        w in lex.NUMBERS or w in ('all', 'both', 'every', 'each') for w in said)
     kept = [i for i in range(start, phrase.end) if i == phrase.head or not _unsaid(s, i)]
     while kept and s.low[kept[0]] in ('-', ',', 'and'):
         kept.pop(0)
-    words = [s.doc[i].lemma_.lower() if several and i == phrase.head and s.tag[i] == 'NNS'
-             else s.low[i] for i in kept]
+    words = [s.doc[i].lemma_.lower() if i == phrase.head and s.tag[i] == 'NNS'
+             and s.low[i] not in _ALWAYS_PLURAL else s.low[i] for i in kept]
     if words and words[-1] in ('one', 'ones'):
         words[-1] = 'object'
     behind = [s.low[i] for i in extra if s.low[i] not in COMPARED]
@@ -51,6 +52,8 @@ def name_of(s: Sentence, phrase: NounPhrase, extra: Sequence[int] = ()) -> str:
 
 def _unsaid(s: Sentence, i: int) -> bool:
     word = s.low[i]
+    if (word, s.word(i + 1)) in lex.NAMED_ORDERS or (s.word(i - 1), word) in lex.NAMED_ORDERS:
+        return False
     return (word in _UNSAID or word in COMPARED or word in lex.PLACE_WORDS
             or word[0].isdigit() or s.tag[i] in ('JJR', 'JJS', 'RBS', 'RBR'))
 

@@ -31,8 +31,17 @@ def with_negations(targets: Sequence[Target], found: Sequence[Found], s: Sentenc
         starts = [s.doc[f.phrase.start].idx for f in found]
         of = max((i for i, start in enumerate(starts) if start < one.at), default=0)
         added[of].append(_negation(one, targets[of], found[of], s, read))
-    return tuple(replace(t, negations=(*t.negations, *more)) if more else t
+    return tuple(_of_its_kind(replace(t, negations=(*t.negations, *more))) if more else t
                  for t, more in zip(targets, added, strict=True))
+
+
+def _of_its_kind(target: Target) -> Target:
+    """Return "not the red apple, the orange one" with an apple as what is meant."""
+    kind = next((n.excluded.head for n in target.negations
+                 if n.kind == 'object' and n.excluded.head not in (None, 'one', 'ones')), None)
+    if kind is None or target.head not in ('one', 'ones'):
+        return target
+    return replace(target, head=kind, name=' '.join([*target.name.split()[:-1], kind.lower()]))
 
 
 def _negation(one: Denied, target: Target, found: Found, s: Sentence,

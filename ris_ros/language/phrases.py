@@ -26,6 +26,7 @@ _INNER = lex.words('front back near far inside outside upper lower under over ab
 _BOTH_WAYS = lex.words('near inside outside under over above below')
 # Parts of a thing: "the front of the train" is an object.
 _PARTS = lex.words('front back rear side edge end corner tip top bottom rim')
+_SHARES = lex.words('all both each every either any')
 _ADJECTIVE_TAGS = frozenset({'VBN', 'VBG', 'VBD', 'JJ', 'JJR', 'JJS'})
 
 
@@ -86,6 +87,10 @@ def noun_phrase(s: Sentence, start: int, stop: int) -> NounPhrase | None:
     "red and white mug", "the smallest of the three boxes", "the left" (no head).
     """
     part = _part(s, start, stop)
+    if s.word(start) in _SHARES and s.word(start + 1) == 'of' and start + 2 < stop:
+        whole = _Reader(s, start + 2, stop).read()  # "all of the cups": nothing but determiners
+        if whole is not None and whole.head is not None:
+            return NounPhrase(start, whole.end, whole.head)
     phrase = part or _Reader(s, start, stop).read()
     if part is not None or phrase is None or s.word(phrase.end) != 'of' or phrase.end + 1 >= stop:
         return phrase

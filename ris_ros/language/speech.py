@@ -73,7 +73,8 @@ _SAYS = (r"(?:i|we|it|he|she|they|there|you|somebody|someone)(?:'(?:m|re|s|ve|ll
 _LEADS = tuple((re.compile(p, _I), reason, constraint) for p, reason, constraint in (
     (rf'{_BODY}{_BOUND}(?={_REQUEST})', 'a movement that is not about the object', False),
     (rf'{_WITH}(?:{_BOUND}| (?:to|and) )(?=\w)', 'how to do it', False),
-    (rf'(?:since|because|as|now that|given that) [^,;.!?]{{2,120}}{_BOUND}(?={_REQUEST})',
+    (rf'(?:since|because|as|now that|given that) [^,;.!?]{{2,120}}?(?:{_BOUND}| )'
+     rf'(?={_REQUEST})',
      'why it is wanted', False),
     (r"(?:if|when|whenever|unless|once|after|before|until|while)(?! you (?:can|could|please"
      r"|would|do n't|don't|do not|want)\b) [^,;.!?]{2,120}[,;:] *(?:then )?(?=\w)",
@@ -93,7 +94,8 @@ _PROHIBITED = re.compile(
     r'(?:instead )?| instead |$)', _I)
 _NP = r"(?:the|a|an|my|your|that|this|those|these|any|anything|his|her) (?:\w|[- '])+?"
 _NOT_FIRST = re.compile(
-    rf"(?:no[ ,]+)*(?:not|anything but|anything except|everything but) (?P<excluded>{_NP})"
+    r"(?:(?:no|wait|oh|sorry)[ ,]+)*(?:not|anything but|anything except|everything but) "
+    rf"(?P<excluded>{_NP})"
     r"(?P<bound>\s*[,;.:!?-]+ *(?:but |rather |instead )*| but (?:rather )?| instead "
     r"| (?=i(?:'d)? (?:would |really |just )?(?:need|want|meant|mean|like|said)"
     r"|(?<! on )(?<! in )(?<! of )(?<! to )(?<! by )(?<! with )(?<! behind )(?<! under )"

@@ -12,6 +12,8 @@ from ris_ros.types import Relation, Target
 
 _RELATIVE = lex.words("that which who whom is are 's was were being")
 _AROUND_PLACES = lex.words('the on at in to side hand corner most far - very')
+# What stands so to another thing is on the same side of the picture.
+_CLOSE_BY = lex.words('behind front on inside next_to above below')
 _HAVING = lex.words('with without wearing having has holding in carrying')
 _DANGLING = lex.words("and or , that which who is are 's then but with to of ; : -")
 # Words between an object and where it is to go.
@@ -79,8 +81,11 @@ def read_object(s: Sentence, start: int, stop: int, skip: frozenset[int]) -> Fou
             found.linked += [linked] * len(pair)
             at, linked, negated, own = pair[-1].end, False, False, False
         elif place is not None:
+            # "the chair behind the table on the left": both are there
+            beside = place.kind == 'position' and bool(found.places) and (
+                found.places[-1].kind in _CLOSE_BY and found.places[-1].end == at)
             found.places.append(place)
-            found.own.append(own and not negated)
+            found.own.append((own or beside) and not negated)
             found.linked.append(linked)
             at, linked, negated = place.end, False, False
             own = own and not place.objects

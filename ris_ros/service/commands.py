@@ -1,6 +1,7 @@
 """Commands from arrival to their one result; no ROS here.
 
-A command is plain text or a JSON object with the keys `id`, `text`, `mode`, `timeout_s`.  The
+A command is plain text or a JSON object with the keys `id`, `text`, `mode`, `timeout_s`,
+`in_reply_to`.  The
 board owns every command that has arrived and sees to it that each ends exactly once.
 """
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ris_ros.types import BadInputError, Candidate, Outcome
 MAX_TEXT = 1000        # characters of a sentence; nobody says more to a robot
 MAX_ID = 128           # characters of an id
 REMEMBERED_IDS = 1000  # ids looked at for duplicates
-KEYS = ('id', 'text', 'mode', 'timeout_s')
+KEYS = ('id', 'text', 'mode', 'timeout_s', 'in_reply_to')
 BUSY_POLICIES = ('replace', 'reject', 'queue')
 
 
@@ -36,13 +37,15 @@ class State(Enum):
 class Request:
     """What one message asked for; `timeout_s` is None where the default holds.
 
-    note: one sentence where the text was changed to be understood, empty else.
+    note: one sentence where the text was changed to be understood, empty else.  in_reply_to: id
+    of the command whose question this answers, None where that is not said.
     """
 
     text: str
     id: str | None = None
     timeout_s: float | None = None
     note: str = ''
+    in_reply_to: str | None = None
 
 
 @dataclass(eq=False)
@@ -68,6 +71,7 @@ class CommandRecord:
     started: float | None = None
     image_age_s: float | None = None
     note: str = ''
+    in_reply_to: str | None = None
     method: str = ''
 
 
@@ -133,7 +137,7 @@ def _request(data: Mapping[str, Any]) -> Request:
     note = '' if carriable(text) == text.replace(BYTE_ORDER_MARK, '') else (
         'characters of the command that ROS cannot carry were replaced')
     return Request(cleaned, _checked_id(data.get('id')), _checked_timeout(data.get('timeout_s')),
-                   note)
+                   note, _checked_id(data.get('in_reply_to'), 'in_reply_to'))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -157,16 +161,16 @@ def _checked_text(text: str) -> str:
     return cleaned
 
 
-def _checked_id(value: Any) -> str | None:
+def _checked_id(value: Any, key: str = 'id') -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise BadInputError('the command\'s "id" must be a text or a whole number')
+        raise BadInputError(f'the command\'s "{key}" must be a text or a whole number')
     text = str(value)
     if not text or len(text) > MAX_ID:
-        raise BadInputError(f'the command\'s "id" must have 1 to {MAX_ID} characters')
+        raise BadInputError(f'the command\'s "{key}" must have 1 to {MAX_ID} characters')
     if carriable(text) != text:
-        raise BadInputError('the command\'s "id" holds characters that ROS cannot carry; use '
+        raise BadInputError(f'the command\'s "{key}" holds characters that ROS cannot carry; use '
                             'printable ones')
     return text
 
@@ -210,6 +214,7 @@ class CommandBoard:
         duplicate = request.id is not None and request.id in self._seen
         record = self._record(request.id, request.text, now, request.timeout_s or timeout_s)
         record.received_stamp, record.note = stamp, request.note
+        record.in_reply_to = request.in_reply_to
         if duplicate:
             self._end(record, Ending(
                 Outcome.INVALID_COMMAND,

@@ -112,6 +112,8 @@ class NodeParameters:
     ambiguity_policy: str = option('report', 'when several objects fit: report gives no target '
                                    'point, best gives that of the best candidate',
                                    choices=AMBIGUITY_POLICIES)
+    answer_window_s: float = option(20.0, 'time for which a command may answer what was asked '
+                                    'back; 0: none does', unit='s', minimum=0.0, maximum=3600.0)
     max_candidates: int = option(10, 'candidates in ~/labels and ~/result',
                                  minimum=1, maximum=254)
     pose_orientation: str = option('camera_ray', 'orientation of ~/target_pose',

@@ -48,8 +48,9 @@ class Placing:
     @staticmethod
     def concerns(reply: Reply) -> bool:
         """Say whether a reply holds anything that has a place."""
-        geometry = None if reply.measured is None else reply.measured.geometry
-        return geometry is not None or bool(reply.detail.points)
+        measured = (reply.measured, reply.destination, *reply.others)
+        return any(m is not None and m.geometry is not None for m in measured) or bool(
+            reply.detail.points)
 
     def look(self) -> bool:
         """Look for the transform; say whether nothing is missing any more."""
@@ -73,13 +74,18 @@ class Placing:
         if not self.needed or reply.measured is None:
             return reply
         if self.found is not None:
-            measured = reply.measured
-            geometry = measured.geometry
-            if geometry is not None:
-                geometry = turned(geometry, self.found, orientation)
-            return replace(reply, frame_id=self.target,
-                           measured=replace(measured, geometry=geometry),
-                           detail=reply.detail.placed(self.found))
+            transform = self.found
+
+            def moved(measured: Measurement) -> Measurement:
+                geometry = measured.geometry
+                return measured if geometry is None else replace(
+                    measured, geometry=turned(geometry, transform, orientation))
+
+            goal = reply.destination
+            return replace(reply, frame_id=self.target, measured=moved(reply.measured),
+                           others=tuple(moved(m) for m in reply.others),
+                           destination=None if goal is None else moved(goal),
+                           detail=reply.detail.placed(transform))
         return self._without_target(reply, reply.measured)
 
     def _without_target(self, reply: Reply, measured: Measurement) -> Reply:
@@ -91,8 +97,11 @@ class Placing:
             outcome, message = Outcome.TF_ERROR, f'{why}; the mask is right'
         else:
             notes = (*notes, why)
+        goal = reply.destination
         return replace(reply, measured=replace(measured, outcome=outcome, message=message,
                                                geometry=None),
+                       others=tuple(replace(m, geometry=None) for m in reply.others),
+                       destination=None if goal is None else replace(goal, geometry=None),
                        detail=type(reply.detail)(), notes=notes)
 
 

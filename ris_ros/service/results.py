@@ -62,12 +62,38 @@ def answered(reply: Reply, frames: FrameSet) -> Ending:
     if about is not None:
         details.update(height_m=about.height, lifted_m=about.lifted, clearance_m=about.clearance,
                        finger_room_m=about.finger_room, free_above=about.free_above)
+    details.update(_told_besides(reply))
     for stage, seconds in reply.timings.items():
         # The segmenter's own total is not the command's.
         name = 'segmenter_ms' if stage == 'total' else f'{stage}_ms'
         details[f'stage_{name}' if name in (*details, *RESERVED) else name] = 1e3 * seconds
     return Ending(measured.outcome, measured.message, details, segmentation.candidates,
                   reply.detail.points)
+
+
+def _told_besides(reply: Reply) -> dict[str, Any]:
+    """Return what is asked back, answered, and found of further objects and the destination."""
+    segmentation = reply.segmentation
+    assert segmentation is not None
+    out: dict[str, Any] = {}
+    if segmentation.question is not None:
+        out['question'] = segmentation.question.text
+        out['options'] = '; '.join(o.words for o in segmentation.question.options)
+    if reply.in_reply_to is not None:
+        out['in_reply_to'] = reply.in_reply_to
+    if len(segmentation.selected) > 1:
+        out['selected'] = len(segmentation.selected)
+        for number, measured in enumerate(reply.others, start=2):
+            if measured.geometry is not None:
+                out[f'point_{number}_xyz'] = measured.geometry.point
+    goal = segmentation.command.destination if segmentation.command else None
+    if goal is not None:
+        out['destination'] = f'{goal.type} {goal.expression or goal.object}'.strip()
+    if reply.destination is not None:
+        out['destination_outcome'] = reply.destination.outcome.name
+        geometry = reply.destination.geometry
+        out['destination_xyz'] = geometry.point if geometry else None
+    return out
 
 
 def result_of(record: CommandRecord, ending: Ending, now: float, method: str,

@@ -297,7 +297,8 @@ class Session:
                           else '', sight.frames.image)
         record.method = self._standing.method
         self._running = Run(record, sight.parameters, placing)
-        self._models.submit(Job(self._running, record.text, sight))
+        self._models.submit(Job(self._running, record.text, sight, record.id,
+                                record.in_reply_to))
         # The next tick says so in the status; now the models have the word.
 
     def _hand_over(self) -> None:
@@ -328,10 +329,14 @@ class Session:
         """Publish an answered command's outputs and return how it ends."""
         if reply.failure is not None:
             return Ending(*reply.failure, details={'infer_ms': 1e3 * reply.infer_s})
-        frames: FrameSet | None = run.record.frames
+        about: Run = reply.about or run  # an answer is about what the question was about
+        frames: FrameSet | None = about.record.frames
         try:
             assert frames is not None
-            reply = run.placing.placed(reply, run.parameters.pose_orientation)
+            if about is not run:
+                run.record.frames = frames
+                run.record.image_age_s = frames.image.age_s(run.record.started or self._time.now)
+            reply = about.placing.placed(reply, run.parameters.pose_orientation)
             ending = answered(reply, frames)
             self._publisher.outputs(reply, frames, run.parameters)
         except Exception as error:  # whatever a method returned, its command must end

@@ -13,13 +13,14 @@ import time
 import traceback
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ris_ros.service.detail import Detail
 from ris_ros.service.sight import Sight
+from ris_ros.service.talk import Asked, Talk
 from ris_ros.service.text import shortened
 from ris_ros.target import Measurement
 from ris_ros.types import BadInputError, Outcome, RisError, Scene, Segmentation, View
@@ -50,11 +51,17 @@ class SegmenterLike(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One command for the models: a sentence about a sight.  token: given back in the reply."""
+    """One command for the models: a sentence about a sight.
+
+    token: given back in the reply.  id: the command's.  in_reply_to: id of the command whose
+    question it answers, None where it may be one of its own.
+    """
 
     token: Any
     text: str
     sight: Sight
+    id: str = ''
+    in_reply_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ class Reply:
     infer_s: seconds in the models.  reused_scene: whether the view had been prepared before.
     timings: seconds per stage, those of the preparation only where it was done for this job.
     notes: what makes the target doubtful.  detail: what is told beyond the target.  frame_id: of
-    points, poses and boxes where that is not the image's own.
+    points, poses and boxes where that is not the image's own.  others: of several objects all but
+    the first.  destination: of where it is to go.  about: the token of the job on whose sight an
+    answer to a question is, and in_reply_to its command's id; None for a command of its own.
     """
 
     token: Any
@@ -79,6 +88,10 @@ class Reply:
     notes: tuple[str, ...] = ()
     detail: Detail = field(default_factory=Detail)
     frame_id: str = ''
+    others: tuple[Measurement, ...] = ()
+    destination: Measurement | None = None
+    about: Any = None
+    in_reply_to: str | None = None
 
 
 class Worker:
@@ -92,6 +105,7 @@ class Worker:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self._segmenter: SegmenterLike | None = None
+        self._talk: Talk | None = None
         self._thread = threading.Thread(target=self._run, name='ris-models', daemon=True)
         self._thread.start()
 
@@ -167,16 +181,18 @@ class Worker:
             if warm_up:  # the first pass of a network is several times slower than the rest
                 segmenter.ground(segmenter.prepare(View(warm_up_image())), 'the red box',
                                  max_candidates=1)
-            self._segmenter = segmenter
+            self._segmenter, self._talk = segmenter, Talk(segmenter)
             future.set_result(time.perf_counter() - start)
         except BaseException as error:  # a library may end the process with SystemExit
             future.set_exception(error if isinstance(error, Exception) else RisError(
                 f'the models could not be loaded: {type(error).__name__}: {error}'))
 
     def _forget(self) -> None:
-        self._segmenter = None
+        self._segmenter = self._talk = None
 
     def _forget_scenes(self) -> None:
+        if self._talk is not None:
+            self._talk.forget()
         if self._segmenter is not None:
             self._segmenter.forget()
 
@@ -193,9 +209,12 @@ class Worker:
         self._notify()
 
     def _ground(self, job: Job, start: float) -> Reply:
-        segmenter = self._segmenter
-        if segmenter is None:
+        segmenter, talk = self._segmenter, self._talk
+        if segmenter is None or talk is None:
             return Reply(job.token, failure=(Outcome.MODEL_ERROR, 'no model is loaded'))
+        answered = talk.answer(job)
+        if answered is not None:
+            return _measured(job, *answered, infer_s=time.perf_counter() - start)
         key = job.sight.key
         # The segmenter alone keeps scenes; two caches held more than either was allowed.
         scene = segmenter.kept(key)
@@ -211,16 +230,32 @@ class Worker:
         infer_s = time.perf_counter() - start
         timings = dict(segmentation.timings) if reused else {
             **scene.timings, **segmentation.timings}
-        measured = job.sight.measure(segmentation, scene.view)
-        detail, notes = Detail(), job.sight.notes
-        try:
-            detail = job.sight.detail(segmentation, measured, scene.view)
-        except Exception as error:   # a target that is right needs no box
-            LOGGER.exception('box and places of candidates')
-            notes = (*notes, 'the box and the places of candidates are missing: '
-                     f'{type(error).__name__}: {shortened(str(error))}')
-        return Reply(job.token, segmentation, measured, scene.view.rgb, infer_s=infer_s,
-                     reused_scene=reused, timings=timings, notes=notes, detail=detail)
+        talk.heard(job, segmentation, scene)
+        return _measured(job, segmentation, Asked(job, scene.view), infer_s=infer_s,
+                         reused_scene=reused, timings=timings)
+
+
+def _measured(job: Job, segmentation: Segmentation, seen: Asked, **more: Any) -> Reply:
+    """Return the reply to a job with all that is measured; seen: what the answer is about."""
+    sight, view = seen.job.sight, seen.view
+    # The middle of several objects is on none of them: each is measured by itself.
+    each = [replace(segmentation, mask=c.mask) for c in segmentation.selected]
+    first = each[0] if len(each) > 1 else segmentation
+    measured = sight.measure(first, view)
+    goal = segmentation.destination
+    own = seen.job is job
+    detail, notes = Detail(), sight.notes
+    try:
+        detail = sight.detail(first, measured, view)
+    except Exception as error:   # a target that is right needs no box
+        LOGGER.exception('box and places of candidates')
+        notes = (*notes, 'the box and the places of candidates are missing: '
+                 f'{type(error).__name__}: {shortened(str(error))}')
+    return Reply(job.token, segmentation, measured, view.rgb, notes=notes, detail=detail,
+                 others=tuple(sight.measure(s, view) for s in each[1:]),
+                 destination=None if goal is None else sight.measure(goal, view),
+                 about=None if own else seen.job.token,
+                 in_reply_to=None if own else seen.name or seen.job.id, **more)
 
 
 def checked(segmentation: Segmentation, view: View) -> Segmentation:
