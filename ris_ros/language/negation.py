@@ -36,12 +36,12 @@ def with_negations(targets: Sequence[Target], found: Sequence[Found], s: Sentenc
 
 
 def _of_its_kind(target: Target) -> Target:
-    """Return "not the red apple, the orange one" with an apple as what is meant."""
+    """Return "not the red apple, the orange one" as called an "orange apple"; its head stays."""
     kind = next((n.excluded.head for n in target.negations
                  if n.kind == 'object' and n.excluded.head not in (None, 'one', 'ones')), None)
     if kind is None or target.head not in ('one', 'ones'):
         return target
-    return replace(target, head=kind, name=' '.join([*target.name.split()[:-1], kind.lower()]))
+    return replace(target, name=' '.join([*target.name.split()[:-1], kind.lower()]))
 
 
 def _negation(one: Denied, target: Target, found: Found, s: Sentence,

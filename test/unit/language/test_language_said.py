@@ -11,7 +11,7 @@ SAID = {
     "i'm starving, pass me the sandwich that's next to the kettle": dict(
         action='pass', head='sandwich', relations=[('next_to', 'kettle')]),
     'no wait not the big plate, the small one': dict(
-        head='plate', negations=['object'], further=('small',)),
+        name='plate', negations=['object'], further=('small',)),
     'the sponge that is not in the sink': dict(
         head='sponge', negations=['relation'], excluded_relations=[('inside', 'sink')]),
     'anything but the glass jar, the tin one please': dict(negations=['object']),
