@@ -142,9 +142,16 @@ def digest(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def pinned(spec):
+    """What the digests were made of; what far scenes have besides must be absent."""
+    fields = dataclasses.asdict(spec)
+    assert (fields.pop('furnishings'), fields.pop('sensor')) == ((), 'structured')
+    return fields
+
+
 def test_old_seeds_keep_their_scenes():
     assert not [seed for seed, (wanted, *_) in KNOWN['scenes'].items()
-                if digest(dataclasses.asdict(sample_scene(int(seed)))) != wanted]
+                if digest(pinned(sample_scene(int(seed)))) != wanted]
 
 
 @needs_mujoco
