@@ -11,8 +11,8 @@ SPLITS: dict[str, range] = {
     'train': range(0, 80000), 'val': range(80000, 90000), 'test': range(100000, 101000),
     'unseen': range(110000, 110200),
     'clutter_train': range(200000, 280000), 'clutter_val': range(280000, 290000),
-    'clutter_test': range(900000, 901000), 'clutter_unseen': range(910000, 910300),
     'far_train': range(300000, 380000), 'far_val': range(380000, 390000),
+    'clutter_test': range(900000, 901000), 'clutter_unseen': range(910000, 910300),
     'far_test': range(920000, 921000),
 }
 CLUTTER, FAR = 'clutter_', 'far_'

@@ -1,9 +1,8 @@
 """Thresholds belong to what proposed the masks: a setting's twin counts where depth did."""
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from ris_ros.language import Analysis
 from ris_ros.methods.options import AS_THE_OTHER, DecisionSettings, fitting
 from ris_ros.methods.registry import find_method, methods, settings_for
 from ris_ros.profiles.profile import parse_profile
@@ -61,7 +60,7 @@ class Fixed:
 @pytest.mark.parametrize(('source', 'outcome'), [
     ('depth', Outcome.NO_MATCH), ('sam', Outcome.SUCCEEDED_2D), ('', Outcome.SUCCEEDED_2D)])
 def test_the_segmenter_decides_by_the_thresholds_of_the_scenes_proposals(source, outcome):
-    said = SimpleNamespace(command=Command('it', target=Target('it')), doc=None)
+    said = Analysis(Command('it', target=Target('it')), None)
     segmenter = Segmenter(Fixed(DecisionSettings(**CHOSEN), source), analyse=lambda _: said)
     assert segmenter.segment(np.zeros((4, 6, 3), np.uint8), 'it').outcome is outcome
 
