@@ -62,8 +62,8 @@ class SpatialRerank(Method):
                                 'itself, as `ris methods` lists them')
         said = [part.strip() for part in settings.base_settings.split(',') if part.strip()]
         changes = parse_assignments(info.settings_class(), said)
-        # How many objects fit is decided here; the base need not work it out as well.
-        own = settings_for(info.name, networks.profile, {**changes, 'decision': 'margin'})
+        # So that it says how well each mask fits the name, not only which fits best.
+        own = settings_for(info.name, networks.profile, {**changes, 'decision': 'count'})
         base = info.load().from_networks(networks, own)
         return cls(base, settings, partial(analyse, pipeline=networks.pipeline))
 
@@ -132,7 +132,7 @@ def joined(scene: Scene, names: Sequence[str], found: Sequence[Grounding | None]
     fits = {name: np.zeros(0, np.float32) for name in names}
     if not own:
         count = len(scene.masks)
-        fits = {name: np.zeros(count, np.float32) if g is None else g.probabilities
+        fits = {name: np.zeros(count, np.float32) if g is None else fit_of(g, name)
                 for name, g in zip(names, found, strict=True)}
         regions = scene.regions
     else:
@@ -146,13 +146,25 @@ def joined(scene: Scene, names: Sequence[str], found: Sequence[Grounding | None]
                 continue
             mine = slice(first, first + len(g.regions(scene)))
             first = mine.stop
-            same = np.where(iou[:, mine] >= SAME_IOU, g.probabilities[None], 0.0)
+            fit = fit_of(g, name)
+            same = np.where(iou[:, mine] >= SAME_IOU, fit[None], 0.0)
             fits[name] = same.max(axis=1, initial=0).astype(np.float32)
-            fits[name][mine] = np.maximum(fits[name][mine], g.probabilities)
+            fits[name][mine] = np.maximum(fits[name][mine], fit)
     best = np.max(list(fits.values()), axis=0, initial=0) if len(regions) else np.zeros(0)
     keep = np.flatnonzero((best > LEAST) & (regions.areas > 0))
     kept = Regions(regions.masks[keep], regions.boxes[keep], regions.areas[keep])
     return kept, {name: values[keep].astype(np.float32) for name, values in fits.items()}
+
+
+def fit_of(grounding: Grounding, name: str) -> np.ndarray:
+    """Return how well each mask fits the name, (N,) in [0, 1].
+
+    A method that ranks among like things says that apart (`Grounding.fits`): its probabilities
+    are beside the best, so that of two equal mugs one would seem to be none.
+    """
+    if grounding.fits is not None and name in grounding.fits:
+        return np.asarray(grounding.fits[name], dtype=np.float32)
+    return grounding.probabilities
 
 
 def overlaps(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -185,6 +185,17 @@ def test_masks_drawn_for_several_names_are_joined():
     np.testing.assert_allclose(fits['mug'], [0.9, 0.8, 0, 0.9])
 
 
+def test_fits_go_before_a_ranking():
+    """Of two equal mugs a ranking prefers one; the name fits both."""
+    ranked = Grounding(np.array([0.9, 0.1, 0, 0], np.float32), np.arange(4),
+                       np.array([0.9, 0.1, 0, 0], np.float32), fits={'mug': MUG})
+    scene = Base(False).prepare(VIEW)
+    _, fits = joined(scene, ('mug',), [ranked])
+    np.testing.assert_array_equal(fits['mug'], MUG)
+    _, fits = joined(scene, ('cup',), [ranked])
+    np.testing.assert_array_equal(fits['cup'], [np.float32(0.9), np.float32(0.1)])
+
+
 def test_no_masks_at_all():
     scene = Base(True).prepare(VIEW)
     regions, fits = joined(scene, ('mug',), [None])
