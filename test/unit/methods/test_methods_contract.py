@@ -64,6 +64,9 @@ else:
     NAMES = sorted(set(NAMES) - MODERN)
 SAID = [analyse(text) for text in ('the red mug', 'the box on the right',
                                    'the green bowl left of the mug', 'the biggest can')]
+# What the methods of the papers say to a decision by counting; nothing where it goes by margins.
+COUNTS = {'hybridgl': 'fits', 'tas': 'fits', 'clip_only': 'fits', 'global_local': 'fits',
+          'region_token': 'fits', 'iterprime': 'at_least'}
 NOTHING = Analysis(Command('hm', problem='the command names no object'), None)
 
 
@@ -250,6 +253,32 @@ def test_many_sentences_at_once(method, scene):
         check_grounding(other, scene)
         assert same(one, other)
     assert method.ground_many(scene, []) == [] and method.ground_many(scene, [NOTHING]) == [None]
+
+
+def test_what_it_says_to_a_decision_by_counting(method, scene):
+    """Fits by name or looks at the whole picture, or neither; the ranking stays as it is."""
+    counting = method.with_settings(dataclasses.replace(method.settings, decision='count'))
+    by_margin = method.with_settings(dataclasses.replace(method.settings, decision='margin'))
+    for said, names in zip(SAID, (('red mug', 'mug'), ('box',), ('green bowl', 'mug', 'bowl'),
+                                  ('can',)), strict=True):
+        found, plain = counting.ground(scene, said), by_margin.ground(scene, said)
+        if method.name in COUNTS:
+            assert plain.fits is None and plain.at_least is None, 'nothing is looked at in vain'
+        np.testing.assert_array_equal(found.order, plain.order)
+        np.testing.assert_allclose(found.scores, plain.scores, atol=1e-5)
+        if found.fits is not None:
+            assert set(found.fits) == set(names)
+            for fits in found.fits.values():
+                assert fits.shape == found.scores.shape and ((fits >= 0) & (fits <= 1)).all()
+        if found.at_least is not None:
+            some, more = found.at_least
+            assert 0 <= more <= some <= 1
+            assert more == 0 or not said.command.target.chooses
+        out = decide(scene, found, said.command, counting.settings)
+        counted = found.fits is not None or found.at_least is not None
+        assert (out.counts is not None) == (counted and len(found.order) > 0)
+    if method.name in COUNTS:
+        assert getattr(counting.ground(scene, SAID[0]), COUNTS[method.name]) is not None
 
 
 def test_what_names_nothing_is_refused(method, scene):
