@@ -61,9 +61,9 @@ def companions_of(modules: Sequence[ReferringModule], form: Form, visual: Tensor
 
 
 def looks(modules: Sequence[ReferringModule], form: Form, visual: Tensor) -> list[Looked]:
-    """Return a picture as every stage reads it when texts stand alone; depends on no text.
+    """Return pictures as every stage reads them when texts stand alone; depends on no text.
 
-    visual: (1, P, C).
+    visual: (B, P, C).
     """
     found: list[Looked] = []
     for module in modules:

@@ -149,10 +149,21 @@ class PCNet(nn.Module):
 
         pictures: (B, 3, s, s) of the configuration's size, values 0 to 255.
         """
+        return self.tokens_of(self.last_map(pictures))
+
+    def last_map(self, pictures: Tensor) -> Tensor:
+        """Return the tower's last map (c4) of pictures as `image_tokens` takes them.
+
+        (B, D, grid, grid), D of the tower.
+        """
         tower = self.clip.visual
         x = (pictures.float() / 255 - self.mean) / self.std
-        x = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(x)))))
-        tokens: Tensor = self.visual_projection(x).flatten(2).transpose(1, 2)
+        found: Tensor = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(x)))))
+        return found
+
+    def tokens_of(self, last: Tensor) -> Tensor:
+        """Return V (B, P, C) of the tower's last map."""
+        tokens: Tensor = self.visual_projection(last).flatten(2).transpose(1, 2)
         if self.place_projection is not None:
             tokens = tokens + self.place_projection(self.places)
         return tokens
@@ -181,12 +192,13 @@ class PCNet(nn.Module):
         embedded: Tensor = self.text_projection(x @ clip.text_projection)
         return embedded
 
-    def forward(self, visual: Tensor, text: Tensor, cues: Tensor) -> list[Stage]:
+    def forward(self, visual: Tensor, text: Tensor, cues: Tensor,
+                looked: Sequence[Looked] | None = None) -> list[Stage]:
         """Run the stages over a batch; shapes as `run_stages`."""
-        return run_stages(self.referring, self.config.form, visual, text, cues, SCALE)
+        return run_stages(self.referring, self.config.form, visual, text, cues, SCALE, looked)
 
     def looks(self, visual: Tensor) -> list[Looked]:
-        """Return what the stages read of one picture (1, P, C) whatever is asked."""
+        """Return what the stages read of pictures (B, P, C) whatever is asked."""
         return looks(self.referring, self.config.form, visual)
 
     def answer(self, looked: Sequence[Looked], text: Tensor, cues: Tensor) -> list[Tensor]:

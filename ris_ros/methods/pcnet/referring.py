@@ -268,16 +268,19 @@ def scores_of(visual: Tensor, on_image: Tensor, scale: float) -> Tensor:
 
 
 def run_stages(modules: Sequence[ReferringModule], form: Form, visual: Tensor, text: Tensor,
-               cues: Tensor, scale: float) -> list[Stage]:
+               cues: Tensor, scale: float, looked: Sequence[Looked] | None = None
+               ) -> list[Stage]:
     """Run the stages one after the other over a batch.
 
     modules: N.  visual: (B, P, C).  text: (E, C).  cues: (E, N - 1, C) or more: stage n reads
-    cue n, the last stage the whole text (released code; the paper names N cues).
+    cue n, the last stage the whole text (released code; the paper names N cues).  looked: what
+    the stages read of the pictures where that depends on no text (rows: alone), if known.
     """
     stages: list[Stage] = []
     state = start_of(form, text)
     for n, module in enumerate(modules):
-        stages.append(run_stage(module, form, module.look(visual), state,
+        seen = module.look(visual) if looked is None else looked[n]
+        stages.append(run_stage(module, form, seen, state,
                                 cue_of(n, len(modules), text, cues), scale))
         visual, state = stages[-1].visual, stages[-1].text
     return stages

@@ -1,10 +1,11 @@
 """The small CLIP that PCNet starts from on the tabletop: whole frames and sentences, no more.
 
 A residual CLIP as published ones are: a picture and a sentence about it belong together, other
-pictures and sentences do not.  Two terms are ours.  A sentence is about one thing among many, so
-the cells of the last map are compared with it as well, through the value and output projections
-of the attention pool (as MaskCLIP reads a dense map off CLIP), and the best cells count.  And a
-sentence belongs to its first cue, the noun.  No mask, no box and no proposal is read.
+pictures and sentences do not.  What is ours: a sentence is about one thing among many, so it is
+compared with the means of the last map inside of SAM's proposals (or with its cells), through
+the value and output projections of the attention pool, as MaskCLIP reads a dense map off CLIP,
+and the best one counts; sentences about one thing agree on which (`agreement`).  No true mask and
+no box is read.
 """
 from __future__ import annotations
 
@@ -18,9 +19,13 @@ from torch import Tensor, nn
 from ris_ros.methods.pcnet.network import PCNet, PCNetConfig, without_stride
 from ris_ros.models.clip import build_clip
 from ris_ros.training.engine.task import Batch, Loss, Source, Task
-from ris_ros.training.pcnet import losses
+from ris_ros.training.pcnet import agreement, losses
+from ris_ros.training.pcnet.proposals import Unpacker, without_empty
 from ris_ros.training.pcnet.settings import BackboneTraining
 from ris_ros.training.pcnet.showing import Shown
+from ris_ros.training.pcnet.task import plain_attention
+
+TINY = 1e-5
 
 FIGURES = ('picture_of_text', 'text_of_picture')
 
@@ -46,16 +51,37 @@ class Backbone(nn.Module):
                 without_stride(layer)
         for name, value in (('mean', config.mean), ('std', config.std)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+        self.of_places = Standardised(config.clip['embed_dim'])
+        self.of_texts = Standardised(config.clip['embed_dim'])
 
-    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what a picture is, (B, D), and what each of its cells is, (B, P, D)."""
+    @torch.no_grad()
+    def folded(self) -> dict[str, Tensor]:
+        """Return the weights of the CLIP alone, its standardised embeddings as its own.
+
+        The text's mean goes through the bias before its projection.
+        """
+        state: dict[str, Tensor] = {k: v.clone() for k, v in self.clip.state_dict().items()}
+        mean, scale = self.of_places.mean, self.of_places.variance.add(TINY).rsqrt()
+        prefix = 'visual.attnpool.c_proj.'
+        state[f'{prefix}weight'] = state[f'{prefix}weight'] * scale[:, None]
+        state[f'{prefix}bias'] = (state[f'{prefix}bias'] - mean) * scale
+        mean, scale = self.of_texts.mean, self.of_texts.variance.add(TINY).rsqrt()
+        projection = state['text_projection']
+        state['ln_final.bias'] = state['ln_final.bias'] - mean @ torch.linalg.pinv(projection)
+        state['text_projection'] = projection * scale
+        return state
+
+    def look(self, pixels: Tensor, whole: bool = True) -> tuple[Tensor, Tensor]:
+        """Return what a picture is, (B, D), and what each of its cells is, (B, P, D).
+
+        whole: False where the former is not wanted; it is (B, 0) then.
+        """
         tower = self.clip.visual
         x = (pixels / 255 - self.mean) / self.std
         x = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(x)))))
         pool = tower.attnpool
         cells = pool.c_proj(pool.v_proj(x.flatten(2).transpose(1, 2)))
-        whole: Tensor = pool(x)
-        return whole, cells
+        return pool(x) if whole else cells[:, 0, :0], cells
 
     def read(self, tokens: Tensor) -> Tensor:
         """Return what texts are, (n, D), of token ids (n, L)."""
@@ -68,6 +94,35 @@ class Backbone(nn.Module):
         return read
 
 
+class Standardised(nn.Module):
+    """Brings embeddings to mean 0 and variance 1 in every channel; nothing of it is learned.
+
+    In training over what is given, else over what training gave of late.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer('mean', torch.zeros(channels))
+        self.register_buffer('variance', torch.ones(channels))
+
+    def forward(self, x: Tensor, counts: Tensor) -> Tensor:
+        """Return x (n, C); counts: (n,) bool, the rows that mean and variance are of."""
+        if self.training:
+            share = counts.to(x.dtype)[:, None] / counts.sum().clamp(min=1)
+            mean = (x * share).sum(dim=0)
+            variance = ((x - mean).square() * share).sum(dim=0)
+            with torch.no_grad():
+                self.mean.lerp_(mean, self.momentum)
+                self.variance.lerp_(variance, self.momentum)
+        else:
+            mean, variance = self.mean, self.variance
+        return (x - mean) * torch.rsqrt(variance + TINY)
+
+
 class BackboneTask(Task):
     """The small CLIP with its losses; draws as PCNet does, without proposals."""
 
@@ -76,12 +131,19 @@ class BackboneTask(Task):
 
     def __init__(self, model: Backbone, source: Source, shown: Shown,
                  settings: BackboneTraining, held: Batch | None = None,
+                 proposals: Tensor | None = None,
                  identity: Mapping[str, str | int | float] | None = None,
                  name: str = 'pcnet_backbone') -> None:
-        """held: a batch of pictures that are not trained on, for `validate`."""
+        """held: a batch of pictures that are not trained on, for `validate`.
+
+        proposals: (N, P, 32, 4) uint8 on the device, for dense=regions.
+        """
         self.name, self.model, self.source = name, model, source
         self.backbone, self.shown, self.settings = model, shown, settings
         self.held, self._identity = held, dict(identity or {})
+        self.proposals = None if proposals is None else without_empty(proposals)
+        if proposals is not None:
+            self.unpack = Unpacker(proposals.device)
 
     def identity(self) -> Mapping[str, str | int | float]:
         """Return what a checkpoint has to agree in: the data."""
@@ -92,35 +154,87 @@ class BackboneTask(Task):
         if self.held is None:
             return {}
         count = len(self.held['rows'])
-        whole, cells = self.backbone.look(self.held['pixels'].float())
+        whole, cells = self.backbone.look(self.held['pixels'].float(),
+                                          self.settings.whole_weight > 0)
         read = self.backbone.read(self.held['tokens'])[self.held['text'][:count]]
-        logits = self._global(whole, read) + self._dense(cells, read)
+        if self.settings.standardise:
+            read = self._texts_apart(read)
+            flat = cells.flatten(0, 1)
+            cells = self.backbone.of_places(flat, flat.new_ones(len(flat), dtype=torch.bool)
+                                            ).view_as(cells)
+        logits = self._dense(cells, read)
+        if self.settings.whole_weight:
+            logits = logits + self._global(whole, read)
         own = torch.arange(count, device=logits.device)
         return {'picture_of_text': float((logits.argmax(0) == own).float().mean()),
                 'text_of_picture': float((logits.argmax(1) == own).float().mean())}
 
     def loss(self, batch: Batch, fraction: float) -> Loss:
         """Return the sum of the contrasts, and each by name."""
-        settings = self.settings
-        whole, cells = self.backbone.look(self.shown.pixels(batch))
-        read = self.backbone.read(batch['tokens'])
-        with torch.autocast(whole.device.type, enabled=False):
-            whole, cells, read = whole.float(), cells.float(), read.float()
-            count = len(batch['rows'])
-            groups = [slice(g * count, (g + 1) * count) for g in range(settings.sentences)]
-            texts = [read[batch['text'][g]] for g in groups]
-            same = [self._same(batch, g) for g in groups]
-            parts = {'picture': torch.stack([losses.contrast(self._global(whole, t), s)
-                                             for t, s in zip(texts, same, strict=True)]).mean()}
-            if settings.dense_weight:
-                parts['dense'] = torch.stack([losses.contrast(self._dense(cells, t), s)
-                                              for t, s in zip(texts, same, strict=True)]).mean()
+        settings, count = self.settings, len(batch['rows'])
+        whole, cells = self.backbone.look(self.shown.pixels(batch), settings.whole_weight > 0)
+        with plain_attention(cells.device):
+            read = self.backbone.read(batch['tokens'])
+        with torch.autocast(cells.device.type, enabled=False):
+            cells, read = cells.float(), read.float()
+            # With references the sentences of these, one of each picture in every group.
+            chosen = batch['group_text' if settings.references else 'text']
+            groups = chosen.unflatten(0, (-1, count))
+            same = [self._same(group, batch['rows']) for group in groups]
+            read = self._texts_apart(read)
+            parts: dict[str, tuple[float, Tensor]] = {}
+            if settings.whole_weight:
+                parts['picture'] = settings.whole_weight, torch.stack([
+                    losses.contrast(self._global(whole.float(), read[g]), s)
+                    for g, s in zip(groups, same, strict=True)]).mean()
+            if settings.dense_weight or settings.agree_weight:
+                parts |= self._dense_parts(batch, cells, read[groups], same, fraction)
             if settings.text_weight:
-                parts['text'] = self._texts(batch, texts[0], read)
-            weights = {'picture': 1.0, 'dense': settings.dense_weight,
-                       'text': settings.text_weight}
-            total = torch.stack([weights[n] * v for n, v in parts.items()]).sum()
-        return total, {name: value.detach() for name, value in parts.items()}
+                parts['text'] = settings.text_weight, self._texts(batch, read)
+            total = torch.stack([weight * value for weight, value in parts.values()]).sum()
+        return total, {name: value.detach() for name, (_, value) in parts.items()}
+
+    def _dense_parts(self, batch: Batch, cells: Tensor, read: Tensor, same: list[Tensor],
+                     fraction: float) -> dict[str, tuple[float, Tensor]]:
+        """Return the contrast over proposals or cells, and the agreement over proposals.
+
+        cells: (B, P, D).  read: (G, B, D) texts.
+        """
+        settings = self.settings
+        if settings.dense == 'cells':
+            found = [losses.contrast(self._dense(cells, r), s)
+                     for r, s in zip(read, same, strict=True)]
+            return {'dense': (settings.dense_weight, torch.stack(found).mean())}
+        assert self.proposals is not None
+        masks = self.unpack(self.proposals[batch['rows']], batch['mirror'])
+        there = masks.flatten(2).any(dim=2)
+        inside = losses.region_weights(masks, self.backbone.config.grid) @ cells
+        if settings.standardise:
+            inside = self.backbone.of_places(inside.flatten(0, 1), there.flatten()).view_as(
+                inside)
+        logits = self._scale * torch.einsum('brd,ged->gebr', F.normalize(inside, dim=-1),
+                                            F.normalize(read, dim=-1))
+        logits = logits.masked_fill(~there, -1e4)                   # (G, texts, pictures, R)
+        temperature = settings.dense_temperature
+        pooled = temperature * torch.logsumexp(logits / temperature, dim=3)
+        parts = {'dense': (settings.dense_weight, torch.stack([
+            losses.contrast(p.T, s) for p, s in zip(pooled, same, strict=True)]).mean())}
+        if settings.references and settings.agree_weight:
+            shape = (settings.references, settings.sentences)
+            own = logits.diagonal(dim1=1, dim2=2).permute(2, 0, 1).unflatten(1, shape)
+            said = batch['group_said'].unflatten(0, (*shape, len(cells))).permute(2, 0, 1)
+            common = agreement.common_choice(own, said, losses.proposal_overlaps(masks))
+            start = settings.agree_from
+            rise = min(1.0, max(0.0, fraction / start - 1)) if start else 1.0
+            parts['agree'] = rise * settings.agree_weight, agreement.towards(own, said, common)
+            parts['trust'] = 0.0, common.trust.mean()
+        return parts
+
+    def _texts_apart(self, read: Tensor) -> Tensor:
+        """Return texts (n, D) standardised where that is asked for."""
+        if not self.settings.standardise:
+            return read
+        return self.backbone.of_texts(read, read.new_ones(len(read), dtype=torch.bool))
 
     @property
     def _scale(self) -> Tensor:
@@ -137,16 +251,15 @@ class BackboneTask(Task):
         temperature = self.settings.dense_temperature
         return temperature * torch.logsumexp(logits / temperature, dim=1)
 
-    def _texts(self, batch: Batch, own: Tensor, read: Tensor) -> Tensor:
+    def _texts(self, batch: Batch, read: Tensor) -> Tensor:
         """Return the contrast of a sentence with its first cue, against those of all others."""
+        own = batch['text'][:len(batch['rows'])]
         cue = batch['cues'][:len(own), 0]
-        same = cue[:, None] == cue[None]
-        return losses.contrast(self._global(own, read[cue]), same)
+        return losses.contrast(self._global(read[own], read[cue]), cue[:, None] == cue[None])
 
     @staticmethod
-    def _same(batch: Batch, group: slice) -> Tensor:
-        name, rows = batch['name'][group], batch['rows']
-        return (name[:, None] == name[None]) | (rows[:, None] == rows[None])
+    def _same(text: Tensor, rows: Tensor) -> Tensor:
+        return (text[:, None] == text[None]) | (rows[:, None] == rows[None])
 
 
 def hand_over(backbone: Mapping[str, Tensor], network: PCNet, projections: bool = True) -> None:

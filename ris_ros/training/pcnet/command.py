@@ -15,6 +15,7 @@ from ris_ros.training.pcnet.settings import (
     TabletopPCNet,
     check_training,
     config_of,
+    proposing,
     released_network,
     tabletop_network,
 )
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument('--questions', type=Path, metavar='FILE',
                       help='validation sentences (default: in WORK)')
     data.add_argument('--proposals', type=Path, metavar='DIR', help='(default: in WORK)')
+    data.add_argument('--propose', action='append', default=[], metavar='NAME=VALUE',
+                      help="a setting of the method that proposals follow, in place of the "
+                           "profile's (points_per_side); may be repeated")
+    data.add_argument('--propose-shrink', type=int, default=1, metavar='N',
+                      help='proposals are made of pictures N times smaller each way, which is '
+                           'faster; they are kept at 32 x 32 anyway (default: %(default)s)')
     data.add_argument('--cue-model', default='', metavar='NAME',
                       help='a local chat model that makes the cues, in place of the rules')
     net = parser.add_argument_group('network')
@@ -91,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     """Do the stages that are asked for; all settings are checked before anything is made."""
     training_cls = TabletopPCNet if args.dataset == TABLETOP else PCNetTraining
     network = network_settings(args)
+    proposing(args.propose)
     if args.show_config:
         print(config_text({'backbone': BackboneTraining, 'pcnet': training_cls},
                           'Settings of `ris train pcnet`'))
@@ -149,7 +157,7 @@ def check_data(args: argparse.Namespace) -> None:
     if args.epochs < 0 or (args.epochs and (args.steps or args.minutes)):
         raise BadInputError('say how long to train by --epochs, --steps or --minutes, one of '
                             'them, above zero')
-    for name in ('scenes', 'val_scenes', 'per_object'):
+    for name in ('scenes', 'val_scenes', 'per_object', 'propose_shrink'):
         if getattr(args, name) < 1:
             raise BadInputError(f'--{name.replace("_", "-")} must be 1 or more')
 

@@ -31,6 +31,9 @@ class Drawing:
     pixels: bool = True
     image_size: int = 320
     seed: int = 0
+    references: int = 0      # of each picture whose sentences have to agree
+    sentences: int = 0       # about each of them
+    contraries: bool = True  # are read too
 
 
 class PairsSource:
@@ -74,7 +77,10 @@ class PairsSource:
         tokens (U, L) int64 of the step's different texts.  Into these point text (E,), cues
         (E, N - 1) and contrary (E,) int64; E = (1 + extra) B, own texts first.  turned (E,) bool:
         there is a contrary.  known (extra, B) bool: the further text is about the picture.
-        name (E,) int64: equal for equal texts.
+        name (E,) int64: equal for equal texts.  With `references` also, of R references with K
+        sentences each: group_text (R K B,), group_cues (R K B, N - 1) and group_contrary (R K B,)
+        into the tokens, group_said and group_turned (R K B,) bool, the latter where there is a
+        contrary too.
         """
         drawing = self.drawing
         chosen = self.units[epoch_rows(drawing.seed, index, drawing.images, len(self.units))]
@@ -83,9 +89,11 @@ class PairsSource:
         for column, (picture, reference) in enumerate(chosen):
             lines[:, column], known[:, column] = self._sentences(rng, int(picture),
                                                                  int(reference))
-        said = self.said[lines.ravel()]
+        grouped, there = self._groups(rng, chosen[:, 0], lines[0])
+        said = self.said[np.concatenate([lines.ravel(), grouped])]
         texts = np.concatenate([said[:, 1:3], said[:, 4:]], axis=1)
-        texts[:, 1] = np.where(texts[:, 1] < 0, texts[:, 0], texts[:, 1])
+        wanted = drawing.contraries & (texts[:, 1] >= 0)
+        texts[:, 1] = np.where(wanted, texts[:, 1], texts[:, 0])
         different, place = np.unique(texts, return_inverse=True)
         place = place.reshape(texts.shape)
         tokens = self.tokens[different].astype(np.int64)
@@ -94,13 +102,39 @@ class PairsSource:
         padded[:len(tokens)] = tokens[:, :longest]
         padded[len(tokens):] = padded[0]
         rows, mirror = self.rows[chosen[:, 0]], self.mirrored[chosen[:, 0]]
+        group = place[lines.size:]
+        place, turned = place[:lines.size], wanted
         batch = {'rows': rows, 'mirror': mirror, 'tokens': padded, 'text': place[:, 0],
-                 'contrary': place[:, 1], 'cues': place[:, 2:], 'turned': said[:, 2] >= 0,
-                 'known': known, 'name': said[:, 1].astype(np.int64)}
+                 'contrary': place[:, 1], 'cues': place[:, 2:], 'turned': turned[:lines.size],
+                 'known': known, 'name': said[:lines.size, 1].astype(np.int64)}
+        if len(grouped):
+            batch |= {'group_text': group[:, 0], 'group_contrary': group[:, 1],
+                      'group_cues': group[:, 2:], 'group_said': there,
+                      'group_turned': there & turned[lines.size:]}
         if self.pictures is not None:
             batch['pixels'] = np.stack([self._pixels(int(r), bool(m))
                                         for r, m in zip(rows, mirror, strict=True)])
         return batch
+
+    def _groups(self, rng: np.random.Generator, pictures: np.ndarray, own: np.ndarray
+                ) -> tuple[np.ndarray, np.ndarray]:
+        """Return lines of sentences about the same things, (R K B,), and which are there.
+
+        Where a picture has fewer, its own line stands in and does not count.
+        """
+        references, sentences = self.drawing.references, self.drawing.sentences
+        lines = np.tile(own, (references, sentences, 1))
+        there = np.zeros(lines.shape, bool)
+        if not references:
+            return lines.ravel(), there.ravel()
+        for column, picture in enumerate(pictures.tolist()):
+            start, end = int(self.first[picture]), int(self.first[picture + 1])
+            part = self.said[start:end, 0]
+            for r, reference in enumerate(rng.permutation(np.unique(part))[:references]):
+                found = rng.permutation(np.flatnonzero(part == reference))[:sentences]
+                lines[r, :len(found), column] = start + found
+                there[r, :len(found), column] = True
+        return lines.ravel(), there.ravel()
 
     def _pixels(self, row: int, mirrored: bool) -> np.ndarray:
         assert self.pictures is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ris_ros.files import atomic_path, remove_stale, write_json
+from ris_ros.lazy import require
 from ris_ros.methods.pcnet.settings import PCNetSettings
 from ris_ros.models.proposals import Proposals, pixel_counts
 from ris_ros.settings import to_mapping
@@ -25,7 +27,7 @@ from ris_ros.training.pcnet.losses import SIDE
 from ris_ros.training.pcnet.pairs import Pictures
 from ris_ros.types import BadInputError, View
 
-PART = 200
+PART = 50
 BYTES = SIDE // 8
 # What of the settings decides which proposals there are.
 MADE_BY = ('points_per_side', 'pred_iou_thresh', 'stability_score_thresh', 'box_nms_thresh',
@@ -34,12 +36,32 @@ MADE_BY = ('points_per_side', 'pred_iou_thresh', 'stability_score_thresh', 'box_
 Propose = Callable[[View], Proposals]
 
 
-def stamp_of(keys: Sequence[str], sam_sha256: str, settings: PCNetSettings) -> dict[str, Any]:
-    """Return what stored proposals follow from: the pictures in order, SAM and its settings."""
+def stamp_of(keys: Sequence[str], sam_sha256: str, settings: PCNetSettings, shrink: int = 1
+             ) -> dict[str, Any]:
+    """Return what stored proposals follow from: the pictures in order, SAM and its settings.
+
+    shrink: SAM is shown pictures that many times smaller each way.
+    """
     values = to_mapping(settings)
-    return {'pictures': len(keys), 'sam': sam_sha256, 'side': SIDE,
-            'keys': hashlib.sha256('\n'.join(keys).encode()).hexdigest(),
+    return {'pictures': len(keys), 'sam': sam_sha256, 'side': SIDE, 'part': PART,
+            'shrink': shrink, 'keys': hashlib.sha256('\n'.join(keys).encode()).hexdigest(),
             **{name: values[name] for name in MADE_BY}}
+
+
+def scaled(settings: PCNetSettings, shrink: int) -> PCNetSettings:
+    """Return the settings for pictures that are `shrink` times smaller each way."""
+    return replace(settings, min_mask_region_area=settings.min_mask_region_area // shrink ** 2)
+
+
+def shrunk(rgb: np.ndarray, shrink: int) -> np.ndarray:
+    """Return an (H, W, 3) uint8 picture `shrink` times smaller each way, of box means.
+
+    Proposals are kept on a coarse grid, so that SAM's finest edges are made for nothing.
+    """
+    if shrink == 1:
+        return rgb
+    image = require('PIL.Image', 'models')
+    return np.asarray(image.fromarray(rgb).reduce(shrink))
 
 
 def stored_proposals(folder: Path, stamp: dict[str, Any], pictures: Pictures,
@@ -55,6 +77,8 @@ def stored_proposals(folder: Path, stamp: dict[str, Any], pictures: Pictures,
     remove_stale(folder)
     _check_stamp(folder, stamp)
     count, most = int(stamp['pictures']), int(stamp['most_proposals'])
+    shrink = int(stamp['shrink'])
+    least = int(stamp['min_mask_region_area']) // shrink ** 2
     starts = range(0, count, PART)
     missing = [s for s in starts if not _part(folder, s).is_file()]
     if missing and propose is None:
@@ -68,8 +92,8 @@ def stored_proposals(folder: Path, stamp: dict[str, Any], pictures: Pictures,
             found = np.zeros((len(rows), most, SIDE, BYTES), np.uint8)
             for place, row in enumerate(rows):
                 assert propose is not None
-                found[place] = packed(propose(View(pictures.read(row))), most,
-                                      int(stamp['min_mask_region_area']))
+                view = View(shrunk(pictures.read(row), shrink))
+                found[place] = packed(propose(view), most, least)
                 bar.update()
             with atomic_path(_part(folder, start)) as temporary:
                 np.save(temporary, found, allow_pickle=False)
@@ -111,6 +135,12 @@ class Unpacker:
         if mirror is None:
             return masks
         return torch.where(mirror[:, None, None, None], masks.flip(-1), masks)
+
+
+def without_empty(bits: Tensor) -> Tensor:
+    """Return packed proposals (N, P, SIDE, SIDE / 8) without places that no picture fills."""
+    filled = torch.nonzero(bits.flatten(2).any(dim=2).any(dim=0))
+    return bits[:, :int(filled.max()) + 1 if len(filled) else 1]
 
 
 def _part(folder: Path, start: int) -> Path:

@@ -35,19 +35,20 @@ from ris_ros.training.pcnet.calibrate import calibrate, judge
 from ris_ros.training.pcnet.calibrating import CalibrationLoss
 from ris_ros.training.pcnet.drawing import Drawing, PairsSource
 from ris_ros.training.pcnet.pairs import Pairs, check_cues, known_rows
-from ris_ros.training.pcnet.proposals import count_of, stamp_of, stored_proposals
+from ris_ros.training.pcnet.proposals import count_of, scaled, stamp_of, stored_proposals
 from ris_ros.training.pcnet.settings import (
     BackboneTraining,
     NetworkSettings,
     PCNetTraining,
     config_of,
+    proposing,
 )
-from ris_ros.training.pcnet.showing import Shown, table_of
+from ris_ros.training.pcnet.showing import KeptMaps, Shown, table_of
 from ris_ros.training.pcnet.start import clip_of, network_of, own_clip
 from ris_ros.training.pcnet.task import PCNetTask
 from ris_ros.training.pcnet.validation import Validation
 
-CUE_STAGES = 3     # stages whose cues the backbone's draws hold; it reads the first alone
+CUE_STAGES = 2     # stages whose cues the backbone's draws hold; it reads the first alone
 
 
 # ---- proposals ----------------------------------------------------------------------------------
@@ -55,14 +56,15 @@ CUE_STAGES = 3     # stages whose cues the backbone's draws hold; it reads the f
 def proposals_of(args: argparse.Namespace, profile: Profile, stuff: material.Training,
                  device: str, make: bool) -> np.ndarray:
     """Return the packed proposals of all pictures, made by the profile's SAM where missing."""
-    settings: PCNetSettings = settings_for('pcnet', profile)
+    settings: PCNetSettings = settings_for('pcnet', profile, proposing(args.propose))
     if not settings.most_proposals:
         settings = dataclasses.replace(settings, most_proposals=40)
     networks = Networks(profile, device)
     store = networks.store
-    stamp = stamp_of(stuff.keys, sha256_of(store.verify(networks.name_of('sam'))), settings)
+    stamp = stamp_of(stuff.keys, sha256_of(store.verify(networks.name_of('sam'))), settings,
+                     args.propose_shrink)
     folder = args.proposals or args.work / 'proposals' / args.dataset
-    proposer = networks.proposer(settings) if make else None
+    proposer = networks.proposer(scaled(settings, args.propose_shrink)) if make else None
     found = stored_proposals(folder, stamp, stuff.pictures,
                              None if proposer is None else proposer.propose)
     counts = count_of(found)
@@ -82,18 +84,26 @@ def train_backbone(args: argparse.Namespace, settings: BackboneTraining,
     torch.manual_seed(settings.seed)
     config = config_of(network, own_clip(network.image_size))
     model = Backbone(config)
-    drawing = Drawing(settings.images, settings.sentences - 1, CUE_STAGES, 'picture',
-                      mirror=settings.mirror, pixels=settings.pictures == 'drawn',
-                      image_size=network.image_size, seed=settings.seed)
+    referring = settings.references
+    drawing = Drawing(settings.images, 0 if referring else settings.sentences - 1,
+                      CUE_STAGES if settings.text_weight else 1,
+                      'picture', mirror=settings.mirror, pixels=settings.pictures == 'drawn',
+                      image_size=network.image_size, seed=settings.seed, references=referring,
+                      sentences=settings.sentences if referring else 0, contraries=False)
+    bits = None
+    if settings.dense == 'regions':
+        with runtime.main_first():
+            bits = torch.from_numpy(proposals_of(args, get_profile(args.profile), stuff, str(
+                runtime.device), make=args.stage == 'all')).to(runtime.device)
     tokens, pairs = tokens_of(model.clip, config, stuff.pairs), stuff.pairs
     source = PairsSource(pairs, stuff.pictures, tokens, drawing)
     shown = shown_of(settings, stuff, network.image_size, runtime)
     task = BackboneTask(model, source, shown, settings,
-                        held_batch(args, config, model, network.image_size, runtime),
+                        held_batch(args, config, model, network.image_size, runtime), bits,
                         {'pairs': pairs.digest, 'network': repr(config)})
     outcome = fit(task, settings, args.work, runtime)
     if runtime.is_main:
-        write_network(path.parent, path.stem, model.clip.state_dict(), config.clip,
+        write_network(path.parent, path.stem, model.folded(), config.clip,
                       outcome.record())
     runtime.wait()
     return path
@@ -141,11 +151,16 @@ def train_pcnet(args: argparse.Namespace, settings: PCNetTraining, network: Netw
     if settings.calibration_weight:
         calibrating = CalibrationLoss(Networks(profile, str(runtime.device)).clip(),
                                       stuff.pairs.texts())
-    task = PCNetTask(made, source, shown_of(settings, stuff, network.image_size, runtime),
-                     torch.from_numpy(bits).to(runtime.device), settings, validation,
+    shown = shown_of(settings, stuff, network.image_size, runtime)
+    kept = None
+    if settings.tower == 'kept':
+        kept = KeptMaps(made.to(runtime.device), shown, known_rows(stuff.pairs.pictures))
+    task = PCNetTask(made, source, shown, torch.from_numpy(bits).to(runtime.device), settings,
+                     validation,
                      {'pairs': stuff.pairs.digest, 'network': repr(made.config),
                       'proposals': proposal_digest(bits),
-                      'backbone': str(args.backbone or args.clip or '')}, calibrating)
+                      'backbone': str(args.backbone or args.clip or '')}, calibrating,
+                     kept=kept)
     outcome = fit(task, settings, args.work, runtime)
     path = (args.out or args.work / 'weights') / f'{name_of(args)}.safetensors'
     if runtime.is_main:
@@ -160,7 +175,8 @@ def drawing_of(settings: PCNetTraining, network: NetworkSettings) -> Drawing:
     """Return how a run's batches are drawn."""
     return Drawing(settings.images, settings.extra, network.stages, settings.unit,
                    settings.siblings, settings.mirror, settings.pictures == 'drawn',
-                   network.image_size, settings.seed)
+                   network.image_size, settings.seed, settings.references,
+                   settings.sentences if settings.references else 0)
 
 
 def with_epochs(settings: PCNetTraining, args: argparse.Namespace, pairs: Pairs

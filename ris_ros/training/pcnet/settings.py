@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ris_ros.settings import option
+from ris_ros.settings import option, parse_assignments
 from ris_ros.training.engine.settings import EngineSettings, changed
 from ris_ros.types import BadInputError
 
@@ -28,6 +28,10 @@ class PCNetTraining(EngineSettings):
     beta2: float = changed(EngineSettings, 'beta2', 0.999)
     backbone_rate: float = option(0.1, "rate of CLIP's own weights as a part of the rate",
                                   source='released code', paper='not given', minimum=0.0)
+    tower: str = option('learns', "the picture's tower learns along, or (ours) stays as it was "
+                        'and is run once per picture, without changes of its colours',
+                        source='ours',
+                        paper='learns', choices=('learns', 'kept'))
     projections: str = option('clip', "both projections start as CLIP's own (the attention "
                               "pool's value and output layers, as MaskCLIP reads maps; the "
                               'identity), or at random', source='ours', paper='not given',
@@ -87,6 +91,17 @@ class PCNetTraining(EngineSettings):
     contrary_weight: float = option(0.0, 'weight of preferring a sentence to the same with one '
                                     'word turned into its contrary', source='ours', paper='0',
                                     minimum=0.0)
+    agree_weight: float = option(0.0, 'weight of choosing the proposal that all sentences about '
+                                 'one thing choose together; with references and sentences',
+                                 source='ours', paper='0', minimum=0.0)
+    paint_weight: float = option(0.0, 'weight of a map that is lit on that proposal and dark '
+                                 'elsewhere', source='ours', paper='0', minimum=0.0)
+    agree_after: float = option(0.1, 'part of the run over which these weights rise from 0',
+                                source='ours', minimum=0.0, maximum=1.0)
+    references: int = option(0, 'things of a picture whose sentences have to agree',
+                             source='ours', paper='0', minimum=0, maximum=64)
+    sentences: int = option(3, 'sentences about each of them', source='ours', minimum=1,
+                            maximum=16)
     calibration_weight: float = option(0.0, "weight of TRIS' calibration loss, over the scorer "
                                        'of the profile; released: 2', source='released code',
                                        paper='not in the paper', minimum=0.0)
@@ -111,7 +126,12 @@ def check_training(settings: PCNetTraining, stages: int) -> None:
         raise BadInputError('anchor_weight is a part of ras=released; set it to 0')
     if settings.outside_weight and settings.cls != 'regions':
         raise BadInputError('outside_weight goes with cls=regions; set it to 0')
-    if not any((settings.cls_weight, settings.ras != 'off' and settings.ras_weight and stages > 1,
+    agreeing = settings.agree_weight or settings.paint_weight
+    if bool(agreeing) != bool(settings.references):
+        raise BadInputError('references says of how many things the sentences agree, agree_weight '
+                            'and paint_weight how much that counts: set both or neither')
+    if not any((agreeing, settings.cls_weight,
+                settings.ras != 'off' and settings.ras_weight and stages > 1,
                 settings.iad != 'off' and settings.iad_weight, settings.contrary_weight)):
         raise BadInputError('every loss is switched off; set cls_weight above 0')
 
@@ -120,21 +140,24 @@ def check_training(settings: PCNetTraining, stages: int) -> None:
 class TabletopPCNet(PCNetTraining):
     """Defaults on the tabletop: a small network that learns along, in large batches."""
 
-    rate: float = changed(EngineSettings, 'rate', 1e-3)
+    rate: float = changed(EngineSettings, 'rate', 2e-3)
     schedule: str = changed(EngineSettings, 'schedule', 'cosine')
+    channels_last: bool = changed(EngineSettings, 'channels_last', True)
     warmup: float = changed(EngineSettings, 'warmup', 0.03)
     floor: float = changed(EngineSettings, 'floor', 0.01)
     weight_decay: float = changed(EngineSettings, 'weight_decay', 2e-2)
     beta2: float = changed(EngineSettings, 'beta2', 0.98)
     backbone_rate: float = changed(PCNetTraining, 'backbone_rate', 1.0)
-    images: int = changed(PCNetTraining, 'images', 128)
+    images: int = changed(PCNetTraining, 'images', 16)
     unit: str = changed(PCNetTraining, 'unit', 'picture')
     siblings: float = changed(PCNetTraining, 'siblings', 0.5)
     cls: str = changed(PCNetTraining, 'cls', 'regions')
     cls_form: str = changed(PCNetTraining, 'cls_form', 'both')
     cls_extra: bool = changed(PCNetTraining, 'cls_extra', True)
     iad: str = changed(PCNetTraining, 'iad', 'regions')
-    outside_weight: float = changed(PCNetTraining, 'outside_weight', 1.0)
+    agree_weight: float = changed(PCNetTraining, 'agree_weight', 1.0)
+    paint_weight: float = changed(PCNetTraining, 'paint_weight', 0.3)
+    references: int = changed(PCNetTraining, 'references', 6)
     contrary_weight: float = changed(PCNetTraining, 'contrary_weight', 1.0)
     mirror: bool = changed(PCNetTraining, 'mirror', True)
     augment: bool = changed(PCNetTraining, 'augment', True)
@@ -147,13 +170,32 @@ class BackboneTraining(EngineSettings):
 
     schedule: str = changed(EngineSettings, 'schedule', 'cosine')
     weight_decay: float = changed(EngineSettings, 'weight_decay', 2e-2)
-    images: int = option(128, 'pictures per step', source='ours', minimum=2)
-    sentences: int = option(2, 'sentences about each', source='ours', minimum=1, maximum=16)
-    dense_weight: float = option(1.0, 'weight of the same contrast over cells of the last map, '
-                                 'of which the best fitting count', source='ours', minimum=0.0)
-    dense_temperature: float = option(0.5, 'of the smooth maximum over the cells',
-                                      unit='logits', source='ours', minimum=0.01, maximum=100.0)
-    text_weight: float = option(0.3, 'weight of the contrast of a sentence and its first cue '
+    rate: float = changed(EngineSettings, 'rate', 2e-3)
+    channels_last: bool = changed(EngineSettings, 'channels_last', True)
+    images: int = option(32, 'pictures per step', source='ours', minimum=2)
+    sentences: int = option(2, 'sentences about each picture, or, with references, about each of '
+                            'these', source='ours', minimum=1, maximum=16)
+    references: int = option(6, 'things of a picture whose sentences have to agree; 0: sentences '
+                             'are about any', source='ours', minimum=0, maximum=64)
+    standardise: bool = option(True, 'what is compared is brought to mean 0 and variance 1 in '
+                               'every channel, over the texts and over the places of a step; '
+                               'without, both collapse at first and stay so for long',
+                               source='ours')
+    whole_weight: float = option(0.0, 'weight of the contrast of sentences and whole pictures, '
+                                 "through the attention pool, as CLIP's", source='ours',
+                                 minimum=0.0)
+    dense: str = option('regions', 'what of a picture the other contrast compares: the means '
+                        'inside of the proposals, or every cell of the last map; the best '
+                        'fitting count', source='ours', choices=('regions', 'cells'))
+    dense_weight: float = option(1.0, 'weight of that contrast', source='ours', minimum=0.0)
+    dense_temperature: float = option(0.5, 'of the smooth maximum', unit='logits', source='ours',
+                                      minimum=0.01, maximum=100.0)
+    agree_weight: float = option(1.0, 'weight of choosing the proposal that all sentences about '
+                                 'one thing choose together; with dense=regions and references',
+                                 source='ours', minimum=0.0)
+    agree_from: float = option(0.2, 'part of the run after which that weight rises, over as long '
+                               'again', source='ours', minimum=0.0, maximum=0.5)
+    text_weight: float = option(0.0, 'weight of the contrast of a sentence and its first cue '
                                 'against those of the others', source='ours', minimum=0.0)
     mirror: bool = changed(PCNetTraining, 'mirror', True)
     augment: bool = changed(PCNetTraining, 'augment', True)
@@ -203,6 +245,12 @@ class NetworkSettings:
                         choices=('sentence', 'cue'))
 
 
+def proposing(given: Iterable[str]) -> dict[str, Any]:
+    """Return what --propose says of the method's settings; raises BadInputError."""
+    from ris_ros.methods.pcnet.settings import PCNetSettings
+    return dict(parse_assignments(PCNetSettings, given))
+
+
 def released_network() -> NetworkSettings:
     """Return the network as the released code has it."""
     return NetworkSettings(text_weight=0.1, cue_residual=False, image_text=True, reshape=True,
@@ -211,8 +259,8 @@ def released_network() -> NetworkSettings:
 
 def tabletop_network() -> NetworkSettings:
     """Return the tabletop's: fine maps, and each sentence trained as it is asked."""
-    return NetworkSettings(channels=192, stride=16, text_length=24, positions=True,
-                           rows='alone', sees='each', start='cue', image_text=True)
+    return NetworkSettings(channels=128, image_size=128, stride=8, text_length=24, positions=True,
+                           rows='alone', sees='each', image_text=True, text_weight=0.1)
 
 
 def config_of(network: NetworkSettings, clip: Mapping[str, Any]) -> PCNetConfig:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ris_ros.training.pcnet.pairs import Pictures
+from ris_ros.types import BadInputError
+
+if TYPE_CHECKING:
+    from ris_ros.methods.pcnet.network import PCNet
 
 AT_ONCE = 32
 
@@ -31,6 +35,38 @@ class Shown:
             found = self.table[batch['rows']]
             found = torch.where(batch['mirror'][:, None, None, None], found.flip(3), found)
         return recoloured(found.float()) if training and self.augment else found.float()
+
+
+class KeptMaps:
+    """The last maps of a tower that does not learn, worked out once: pictures and mirror images.
+
+    table: (N, 2, D, g, g) bfloat16.
+    """
+
+    def __init__(self, network: PCNet, shown: Shown, rows: Sequence[int]) -> None:
+        """Work them out for the rows that are wanted, in eval mode.
+
+        Raises BadInputError where the pictures are not all on the device.
+        """
+        from tqdm import tqdm
+        if shown.table is None:
+            raise BadInputError('tower=kept works on pictures that are kept on the device; set '
+                                'pictures=device')
+        training, pictures = network.training, shown.table
+        network.eval()
+        self.table = torch.zeros(0, device=pictures.device)
+        with torch.no_grad():
+            for row in tqdm(rows, desc='maps', unit='picture'):
+                pair = torch.stack([pictures[row], pictures[row].flip(2)]).float()
+                maps = network.last_map(pair)
+                if not len(self.table):
+                    self.table = maps.new_zeros(len(pictures), *maps.shape, dtype=torch.bfloat16)
+                self.table[row] = maps.bfloat16()
+        network.train(training)
+
+    def maps(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the (B, D, g, g) float32 maps of a batch's pictures."""
+        return self.table[batch['rows'], batch['mirror'].long()].float()
 
 
 def recoloured(pixels: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ ROLES = ('pcnet_clip', 'clip')
 def own_clip(image_size: int) -> dict[str, Any]:
     """Return the configuration of the small residual CLIP of the tabletop."""
     from ris_ros.simulation.wording import said_words
-    return {'embed_dim': 192, 'quick_gelu': False,
-            'vision_cfg': {'layers': [1, 1, 2, 1], 'width': 24, 'image_size': image_size},
-            'text_cfg': {'context_length': 24, 'width': 128, 'heads': 4, 'layers': 3},
+    return {'embed_dim': 128, 'quick_gelu': False,
+            'vision_cfg': {'layers': [1, 1, 2, 1], 'width': 16, 'image_size': image_size},
+            'text_cfg': {'context_length': 24, 'width': 128, 'heads': 4, 'layers': 2},
             'vocabulary': said_words()}
 
 

@@ -1,7 +1,8 @@
 """PCNet in training: each text of a step is read once, each picture seen once."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,13 +11,13 @@ from torch import Tensor
 
 from ris_ros.methods.pcnet.asking import alone
 from ris_ros.methods.pcnet.network import SCALE, PCNet
-from ris_ros.methods.pcnet.referring import Stage, cue_of, run_stage, start_of
+from ris_ros.methods.pcnet.referring import Looked, Stage, cue_of, run_stage, start_of
 from ris_ros.training.engine.task import Batch, Loss, Source, Task
-from ris_ros.training.pcnet import losses
+from ris_ros.training.pcnet import agreement, losses
 from ris_ros.training.pcnet.calibrating import CalibrationLoss
-from ris_ros.training.pcnet.proposals import Unpacker
+from ris_ros.training.pcnet.proposals import Unpacker, without_empty
 from ris_ros.training.pcnet.settings import FIGURES, PCNetTraining
-from ris_ros.training.pcnet.showing import Shown
+from ris_ros.training.pcnet.showing import KeptMaps, Shown
 from ris_ros.training.pcnet.validation import Validation
 
 
@@ -45,7 +46,13 @@ class PCNetTask(Task):
     def __init__(self, network: PCNet, source: Source, shown: Shown, proposals: Tensor,
                  settings: PCNetTraining, validation: Validation | None = None,
                  identity: Mapping[str, str | int | float] | None = None,
-                 calibrating: CalibrationLoss | None = None, name: str = 'pcnet') -> None:
+                 calibrating: CalibrationLoss | None = None, name: str = 'pcnet',
+                 kept: KeptMaps | None = None) -> None:
+        """kept: of the network's tower, with tower=kept."""
+        self.kept = kept
+        if kept is not None:
+            network.clip.visual.requires_grad_(False)
+        proposals = without_empty(proposals)
         self.name, self.model, self.source = name, network, source
         self.network, self.shown, self.proposals = network, shown, proposals
         self.settings, self.validation = settings, validation
@@ -68,17 +75,22 @@ class PCNetTask(Task):
     def loss(self, batch: Batch, fraction: float) -> Loss:
         """Return the weighted sum of the losses, and each by name."""
         network = self.network
-        visual = network.image_tokens(self.shown.pixels(batch))
-        read = network.encode_tokens(batch['tokens'])
+        visual = (network.image_tokens(self.shown.pixels(batch)) if self.kept is None
+                  else network.tokens_of(self.kept.maps(batch)))
+        with plain_attention(visual.device):
+            read = network.encode_tokens(batch['tokens'])
         with torch.autocast(visual.device.type, enabled=False):
             visual, read = visual.float(), read.float()
-            stages = network(visual, read[batch['text']], read[batch['cues']])
-            parts = self.parts(batch, stages, visual, read)
+            # Once per picture: texts that stand alone all read the same of it.
+            looked = network.looks(visual) if network.config.form.rows == 'alone' else None
+            stages = network(visual, read[batch['text']], read[batch['cues']], looked)
+            parts = self.parts(batch, stages, visual, read, fraction, looked)
             total = sum(weight * value for weight, value in parts.values())
         assert isinstance(total, Tensor)
         return total, {name: value.detach() for name, (_, value) in parts.items()}
 
-    def parts(self, batch: Batch, stages: list[Stage], visual: Tensor, read: Tensor
+    def parts(self, batch: Batch, stages: list[Stage], visual: Tensor, read: Tensor,
+              fraction: float = 1.0, looked: Sequence[Looked] | None = None
               ) -> dict[str, tuple[float, Tensor]]:
         """Return weight and value of every loss that is switched on."""
         settings = self.settings
@@ -99,9 +111,11 @@ class PCNetTask(Task):
                 parts['iad'] = settings.iad_weight, self._disambiguation(batch, maps, regions)
         if iad and settings.iad == 'regions':
             parts['iad'] = settings.iad_weight, self._apart(batch, scores, regions)
-        if settings.contrary_weight:
+        if settings.references:
+            parts |= self._agreeing(batch, visual, read, regions, fraction, looked)
+        elif settings.contrary_weight:
             parts['contrary'] = settings.contrary_weight, self._contrary(
-                batch, visual, read, scores, regions)
+                batch, visual, read, scores, regions, looked)
         if self.calibrating is not None:
             own = torch.stack([self._own(s, len(visual))[0] for s in scores])
             parts['calibration'] = settings.calibration_weight, self.calibrating(batch, own,
@@ -112,7 +126,7 @@ class PCNetTask(Task):
         settings = self.settings
         masks = self.unpack(self.proposals[batch['rows']], batch['mirror'])
         there = masks.flatten(2).any(dim=2)
-        needed = settings.cls == 'regions' or settings.iad == 'regions'
+        needed = settings.cls == 'regions' or settings.iad == 'regions' or settings.references
         weights = losses.region_weights(masks, self.network.config.grid) if needed else None
         return Regions(masks, there, weights)
 
@@ -207,21 +221,65 @@ class PCNetTask(Task):
                                   losses.proposal_overlaps(regions.masks))
 
     def _contrary(self, batch: Batch, visual: Tensor, read: Tensor, scores: list[Tensor],
-                  regions: Regions) -> Tensor:
+                  regions: Regions, looked: Sequence[Looked] | None) -> Tensor:
         """Return the loss of contraries, which are held against their own picture alone."""
         images, network = len(visual), self.network
-        turned = own_scores(network, visual, read[batch['contrary']], read[batch['cues']])
+        turned = own_scores(network, visual, read[batch['contrary']], read[batch['cues']],
+                            looked)
         said = self._own(scores[-1], images).permute(1, 2, 0)              # (B, pixels, G)
         pair = self._pooled(torch.cat([said, turned], dim=2), regions)
         own, other = pair.unflatten(1, (2, -1)).unbind(1)                  # (B, G) each
         known = batch['turned'].unflatten(0, (-1, images)).T
         return losses.contrary(own.flatten(), other.flatten(), known.flatten())
 
+    def _agreeing(self, batch: Batch, visual: Tensor, read: Tensor, regions: Regions,
+                  fraction: float, looked: Sequence[Looked] | None
+                  ) -> dict[str, tuple[float, Tensor]]:
+        """Return the losses of sentences about one thing, see `agreement`."""
+        settings, images = self.settings, len(visual)
+        shape = (settings.references, settings.sentences, images)
 
-def own_scores(network: PCNet, visual: Tensor, text: Tensor, cues: Tensor) -> Tensor:
+        def grouped(x: Tensor) -> Tensor:
+            return x.unflatten(0, shape).permute(2, 0, 1)                  # (B, R, K)
+
+        assert regions.weights is not None
+        said, turned = grouped(batch['group_said']), grouped(batch['group_turned'])
+        texts = [batch['group_text'], *([batch['group_contrary']] * bool(
+            settings.contrary_weight))]
+        scores = own_scores(self.network, visual, read[torch.cat(texts)],
+                            read[batch['group_cues'].repeat(len(texts), 1)], looked)
+        inside = (regions.weights @ scores).masked_fill(~regions.there[..., None], -1e4)
+        # (parts, B, R, K, proposals)
+        inside = inside.unflatten(2, (len(texts), *shape[:2])).permute(2, 0, 3, 4, 1)
+        own = scores[:, :, :shape[0] * shape[1]].unflatten(2, shape[:2]).permute(0, 2, 3, 1)
+        common = agreement.common_choice(inside[0], said,
+                                         losses.proposal_overlaps(regions.masks))
+        rise = min(1.0, fraction / settings.agree_after) if settings.agree_after else 1.0
+        found = {'agree': (rise * settings.agree_weight,
+                           agreement.towards(inside[0], said, common)),
+                 'paint': (rise * settings.paint_weight,
+                           agreement.painted(own, said, regions.masks, common))}
+        if settings.contrary_weight:
+            found['against'] = (rise * settings.contrary_weight, agreement.contrary_there(
+                inside[0], inside[1], turned, common))
+        return {**found, 'trust': (0.0, common.trust.mean())}
+
+
+def plain_attention(device: torch.device) -> AbstractContextManager:
+    """Return a context for short texts: a processor's fused attention is slow backwards."""
+    if device.type != 'cpu':
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    context: AbstractContextManager = sdpa_kernel(SDPBackend.MATH)
+    return context
+
+
+def own_scores(network: PCNet, visual: Tensor, text: Tensor, cues: Tensor,
+               looked: Sequence[Looked] | None = None) -> Tensor:
     """Return the last stage's scores of texts on their own pictures alone, (B, pixels, G).
 
-    text: (E, C), E = G B.  cues: (E, N - 1, C).  No text sees another here.
+    text: (E, C), E = G B.  cues: (E, N - 1, C).  No text sees another here.  looked: of
+    `PCNet.looks`, where that is known.
     """
     # Every text here meets its own picture alone, which is each picture that it meets.
     form, images = replace(alone(network.config.form), sees='each'), len(visual)
@@ -233,7 +291,8 @@ def own_scores(network: PCNet, visual: Tensor, text: Tensor, cues: Tensor) -> Te
     stage: Any = None
     for n, module in enumerate(modules):
         cue = by_picture(cue_of(n, len(modules), text, cues))
-        stage = run_stage(module, form, module.look(visual), state, cue, SCALE)
+        seen = module.look(visual) if looked is None else looked[n]
+        stage = run_stage(module, form, seen, state, cue, SCALE)
         visual, state = stage.visual, stage.text
     scores: Tensor = stage.scores
     return scores

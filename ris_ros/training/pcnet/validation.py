@@ -103,7 +103,9 @@ class Validation:
         maps = respond(network, self.pictures[row:row + 1],
                        [(q.text, q.cues) for q in questions])[-1]
         heat = heatmaps(maps, truths.shape[1:], network.config.image_size)
-        peaks = heat.flatten(1).argmax(dim=1).cpu().numpy()
+        # A map that is dark everywhere has a highest place all the same.
+        bright = heatmaps(maps, truths.shape[1:], network.config.image_size, 'minmax')
+        peaks = bright.flatten(1).argmax(dim=1).cpu().numpy()
         truth = torch.from_numpy(truths).to(heat.device)
         lit = heat > 1e-9
         both = (lit & truth).sum(dim=(1, 2))

@@ -388,4 +388,4 @@ def test_killed_while_proposing(tmp_path):
     found = stored_proposals(tmp_path, stamp_of(squares.keys, 'sam', SETTINGS), squares, rest)
     assert rest.calls == 60 and (count_of(found) == 2).all()
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'part_0000000.npy', 'part_0000200.npy', 'stamp.json']
+        *(f'part_{start:07d}.npy' for start in range(0, 260, PART)), 'stamp.json']
