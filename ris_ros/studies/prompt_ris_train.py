@@ -27,6 +27,7 @@ from ris_ros.training.prompt_ris.calibrate import calibrate, judge
 from ris_ros.training.prompt_ris.command import add_arguments
 from ris_ros.training.prompt_ris.examine import examine
 from ris_ros.training.prompt_ris.frames import TableFrames
+from ris_ros.training.prompt_ris.names import NameTable
 from ris_ros.training.prompt_ris.settings import TabletopTraining, check_training
 from ris_ros.training.prompt_ris.start import TABLETOP, Base, base_of, network_of
 from ris_ros.training.prompt_ris.tabletop import TabletopSource, tables
@@ -51,6 +52,7 @@ class Bench:
     runtime: Runtime
     stores: Mapping[str, SceneStore]
     frames: TableFrames | None = None
+    names: NameTable | None = None
     outcome: Outcome | None = None
 
     @classmethod
@@ -99,7 +101,8 @@ class Bench:
         base = base_of(_arguments(), config, WeightStore())
         network = network_of(base, config, settings.seed).to(self.runtime.device)
         task = PromptRisTask(network, self._source(base, config), self._frames(network), settings,
-                             base.mean, base.std, identity={'row': row.key})
+                             base.mean, base.std, identity={'row': row.key},
+                             names=self._names(network) if settings.names_part else None)
         self.outcome = fit(task, settings, self.work / 'train' / row.key, self.runtime)
         model = PromptRisModel(network, base.clip_config, device=str(self.runtime.device))
         plain = PromptRisSettings(answer='coarse' if row.coarse else 'final', max_objects=1)
@@ -118,6 +121,13 @@ class Bench:
         settings = self.settings
         return TabletopSource(self.stores['train'].truths, tokenizer_of(base, config),
                               settings.images, settings.sentences, settings.mirror)
+
+    def _names(self, network: PromptRis) -> NameTable:
+        """Return what every patch shows, made for the first row."""
+        if self.names is None:
+            self.names = NameTable(self.stores['train'], network.layout(SIZE).grid,
+                                   self.runtime.device)
+        return self.names
 
     def _frames(self, network: PromptRis) -> TableFrames:
         """Return the tables, made for the first row; SAM's encoder is that of each row."""

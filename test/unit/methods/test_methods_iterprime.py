@@ -277,8 +277,12 @@ def test_no_primary_word_under_both_rules():
 
 def test_a_matcher_that_is_missing_is_said_with_what_to_do(tmp_path):
     from ris_ros.segmenter import Segmenter
-    with pytest.raises(BadInputError, match='robot has no image-text matcher'):
-        Segmenter.from_profile('robot', method='iterprime', device='cpu')
+    bare = tmp_path / 'bare.json'
+    bare.write_text(json.dumps({'help': 'none', 'networks': {'sam': 'tabletop_sam'}}))
+    with pytest.raises(BadInputError, match='bare has no image-text matcher'):
+        Segmenter.from_profile(str(bare), method='iterprime', device='cpu')
+    with pytest.raises(WeightsError, match='ris models fetch'):
+        Segmenter.from_profile('robot', method='iterprime', device='cpu', model_dir=tmp_path)
     with pytest.raises(WeightsError, match='train them with: ris train tabletop'):
         Segmenter.from_profile('tabletop', method='iterprime', device='cpu', model_dir=tmp_path)
 
