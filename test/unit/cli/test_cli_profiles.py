@@ -40,7 +40,7 @@ def test_profiles_are_listed_and_shown(kitchen: Path, capsys) -> None:
     assert shown['settings']['tas']['alpha'] == 0.3 and shown['origin'] == str(kitchen)
     assert main(['profiles', '--json']) == 0
     assert {p['name'] for p in json.loads(capsys.readouterr().out)} == {
-        'kitchen', 'paper', 'robot', 'tabletop'}
+        'kitchen', 'modern', 'paper', 'robot', 'tabletop'}
 
 
 def test_a_wrong_profile_is_bad_input(kitchen: Path, capsys) -> None:
