@@ -9,12 +9,9 @@ segment_anything = pytest.importorskip('segment_anything')
 from ris_ros.models import sam_decoder, sam_encoder, suppression
 from ris_ros.models.architectures import architecture, architectures
 from ris_ros.models.options import ProposalSettings
-from ris_ros.models.proposals import (
-    SamProposer,
-    boxes_of,
-    remove_small_regions,
-)
+from ris_ros.models.proposals import SamProposer, boxes_of
 from ris_ros.models.sam import SamConfig, build_sam
+from ris_ros.models.small_regions import remove_small_regions
 from ris_ros.types import BadInputError, View
 
 SMALL = {'image_size': 160, 'patch_size': 8, 'prompt_dim': 32,
