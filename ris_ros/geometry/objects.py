@@ -78,6 +78,7 @@ def objects_from_depth(view: View, limit: int = 40, up: np.ndarray | None = None
                             'depth to colour first')
     rgb, depth, camera = _working(view)
     with np.errstate(invalid='ignore'):
+        beyond = (depth >= FAR_M) & np.isfinite(depth)
         depth = np.where((depth > NEAR_M) & (depth < FAR_M), depth, np.nan)
     if np.isfinite(depth).sum() < LEAST_READINGS:
         return _nothing(view, f'there is hardly any depth between {NEAR_M:g} and {FAR_M:g} m')
@@ -85,7 +86,8 @@ def objects_from_depth(view: View, limit: int = 40, up: np.ndarray | None = None
     planes = support_planes(depth, camera, raw, up)
     if not planes:
         return _nothing(view, 'no plane is found that things could stand on', noise=raw)
-    masks, scores, doubtful = _masks(rgb, depth, camera, planes, (raw, smooth), limit)
+    masks, scores, doubtful = _masks(rgb, depth, beyond, camera, planes, (raw, smooth),
+                                     limit)
     doubtful = _enlarged(doubtful[None], view.size)[0]
     if not len(masks):
         return _nothing(view, 'nothing stands on the plane that was found', planes, raw, doubtful)
@@ -128,12 +130,16 @@ def _enlarged(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
                      for mask in masks]) > 0
 
 
-def _masks(rgb: np.ndarray, depth: np.ndarray, camera: Camera, planes: tuple[SupportPlane, ...],
-           noise: tuple[DepthNoise, DepthNoise], limit: int
+def _masks(rgb: np.ndarray, depth: np.ndarray, beyond: np.ndarray, camera: Camera,
+           planes: tuple[SupportPlane, ...], noise: tuple[DepthNoise, DepthNoise], limit: int
            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return masks (N, H, W), scores (N,) and what may be uncovered (H, W)."""
+    """Return masks (N, H, W), scores (N,) and what may be uncovered (H, W).
+
+    beyond: (H, W) bool, what was measured behind FAR_M: the room, and no thing without depth.
+    """
     gaps_filled = filled(depth)
     z, ok = gaps_filled[:2]
+    known = ok | beyond
     inside, flat = standing(gaps_filled, planes, camera, *noise)
     masks, scores = np.zeros((0, *z.shape), bool), np.zeros(0)
     parts = partition(z, ok, inside, planes[0], camera, *noise, rgb)
@@ -143,18 +149,18 @@ def _masks(rgb: np.ndarray, depth: np.ndarray, camera: Camera, planes: tuple[Sup
         masks = rows[:, parts.atoms]
         hollow, of = _hollows(masks, ok, z, planes[0], camera)
         masks, scores = np.concatenate([masks, hollow]), np.concatenate([scores, scores[of]])
-    patches = _patches(ok, flat, inside)
+    patches = _patches(known, flat, inside)
     masks = np.concatenate([masks, patches])
     scores = np.concatenate([scores, np.full(len(patches), PATCH_SCORE)])
     if not len(masks):
-        return masks, scores.astype(np.float32), uncovered(rgb, ok, flat, inside, masks)
+        return masks, scores.astype(np.float32), uncovered(rgb, known, flat, inside, masks)
     order = np.argsort(-scores, kind='stable')
     masks, scores = masks[order], scores[order]
     coarse = masks[:, ::2, ::2].reshape(len(masks), -1).astype(np.float32)
     shared, size = coarse @ coarse.T, coarse.sum(axis=1)
     keep = distinct(shared / np.maximum(size[:, None] + size - shared, 1))[:limit]
     masks = masks[keep]
-    return masks, scores[keep].astype(np.float32), uncovered(rgb, ok, flat, inside, masks)
+    return masks, scores[keep].astype(np.float32), uncovered(rgb, known, flat, inside, masks)
 
 
 def _hollows(masks: np.ndarray, ok: np.ndarray, z: np.ndarray, plane: SupportPlane,
@@ -224,7 +230,10 @@ def _footprint(part: np.ndarray, ok: np.ndarray, ground: list[np.ndarray]) -> np
 
 
 def _patches(ok: np.ndarray, flat: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return unmeasured patches ringed by a plane: dark, shiny or glassy things, (N, H, W)."""
+    """Return unmeasured patches ringed by a plane: dark, shiny or glassy things, (N, H, W).
+
+    ok: (H, W) bool, where anything was measured, however far.
+    """
     cv2 = require('cv2', 'models')
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     holes = cv2.morphologyEx((~ok).view(np.uint8), cv2.MORPH_OPEN, disc)

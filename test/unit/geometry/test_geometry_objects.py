@@ -83,6 +83,15 @@ def test_a_dark_thing_without_depth_is_proposed():
     assert best(objects_from_depth(view).masks, truths[0]) > 0.8
 
 
+def test_a_wall_far_behind_the_table_is_no_thing_without_depth():
+    view, _ = scene([(0.0, 0.0, 0.08, 0.08, 0.08)])
+    corner = np.zeros(view.size, bool)
+    corner[:60, :90] = True
+    view.depth[corner] = 3.0
+    found = objects_from_depth(view)
+    assert best(found.masks, corner) < 0.1 and not found.uncovered[corner].any()
+
+
 def test_a_hole_of_missing_depth_within_a_thing_is_filled():
     view, truths = scene([(0.0, 0.0, 0.12, 0.12, 0.08)])
     rows, columns = np.nonzero(truths[0])
