@@ -10,7 +10,7 @@ import json
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ris_ros.service.careful import CarefulPublisher
 from ris_ros.service.commands import CommandBoard, CommandRecord, Ending, State
@@ -20,6 +20,7 @@ from ris_ros.service.parameters import NodeParameters
 from ris_ros.service.placing import Placing
 from ris_ros.service.ports import Clock, Intake, Models, Publisher, Surroundings
 from ris_ros.service.results import Result, answered, result_of
+from ris_ros.service.runs import Held, Run, failed
 from ris_ros.service.sight import Converter, Sight
 from ris_ros.service.standing import Standing
 from ris_ros.service.switching import Choice
@@ -31,24 +32,6 @@ from ris_ros.types import BadInputError, Outcome
 
 REFUSED = 'the node could not be configured'
 REPORT_EVERY_S = 10.0  # the same fault of the node's own is logged so often
-
-
-@dataclass(frozen=True)
-class Run:
-    """The command that the models work on, with the parameters that held at its start."""
-
-    record: CommandRecord
-    parameters: NodeParameters
-    placing: Placing
-
-
-@dataclass(frozen=True)
-class Held:
-    """An answer that waits for the transform of its image until `end` by the steady clock."""
-
-    run: Run
-    reply: Reply
-    end: float
 
 
 class Session:
@@ -162,7 +145,7 @@ class Session:
             p = self._surroundings.parameters()
         except Exception as error:
             self._report(error)
-            return self._board.refuse(raw, self._time.now, _failed(error))
+            return self._board.refuse(raw, self._time.now, failed(error))
         if not self._standing.active:
             return self._board.refuse(raw, self._time.now,
                                       Ending(Outcome.NOT_ACTIVE, self._standing.reason))
@@ -269,7 +252,7 @@ class Session:
                 self._begin(record)
             except Exception as error:  # whatever failed, its command must end
                 self._report(error)
-                self._board.end(record, _failed(error), self._time.now)
+                self._board.end(record, failed(error), self._time.now)
         self._listen()
 
     def _begin(self, record: CommandRecord) -> None:
@@ -410,8 +393,3 @@ class Session:
     def _publish_status(self) -> None:
         self._publisher.status(self._standing.status())
         self._last_status = (self._time.now, self._standing.state)
-
-
-def _failed(error: Exception) -> Ending:
-    return Ending(Outcome.MODEL_ERROR,
-                  f'the node failed: {type(error).__name__}: {shortened(str(error))}')
