@@ -161,14 +161,19 @@ def _row(row: Row, samples: Sequence[tuple[Any, ...]], answers: Sequence[tuple[A
         prepare_s=0.0, ground_s=0.0, first=False)
         for (key, image, thing, text, tags, best_i, best_u), (i, u, point)
         in zip(samples, answers, strict=True)]
-    figures = summarise(records)
     return {
         'label': row.label, 'method': row.method, 'settings': dict(row.settings),
-        **{name: figures[name] for name in FIGURES},
-        'intervals': {name: figures['intervals'][name] for name in FIGURES},
-        'by_tag': {tag: {k: group[k] for k in ('n', 'miou', 'interval')}
-                   for tag, group in figures['by_tag'].items()},
-        'refused': refused, 'i': [a[0] for a in answers], 'u': [a[1] for a in answers]}
+        **figures_of(records), 'refused': refused,
+        'i': [a[0] for a in answers], 'u': [a[1] for a in answers]}
+
+
+def figures_of(records: Sequence[Record], names: Sequence[str] = FIGURES) -> dict[str, Any]:
+    """Return named figures of records with their intervals, and mIoU by tag."""
+    figures = summarise(records)
+    return {**{name: figures[name] for name in names},
+            'intervals': {name: figures['intervals'][name] for name in names},
+            'by_tag': {tag: {k: group[k] for k in ('n', 'miou', 'interval')}
+                       for tag, group in figures['by_tag'].items()}}
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

@@ -2,51 +2,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from ris_ros.studies.trained_rows import TrainedRow
+
 FULL = 'full'
-
-
-@dataclass(frozen=True)
-class PCNetRow:
-    """A network that is trained for one row.
-
-    network, training: fields that differ from those of the whole.
-    """
-
-    key: str
-    label: str
-    network: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-
 
 _NO_RAS, _NO_IAD = {'ras': 'off'}, {'iad': 'off'}
 _NO_AGREEMENT = {'references': 0, 'agree_weight': 0.0, 'paint_weight': 0.0}
 
-TRAINED: tuple[PCNetRow, ...] = (
-    PCNetRow('cls', 'classification alone, N = 1', {'stages': 1},
+TRAINED: tuple[TrainedRow, ...] = (
+    TrainedRow('cls', 'classification alone, N = 1', {'stages': 1},
              {**_NO_RAS, **_NO_IAD, **_NO_AGREEMENT}),
-    PCNetRow('cls_crm', 'classification, CRM', {}, {**_NO_RAS, **_NO_IAD, **_NO_AGREEMENT}),
-    PCNetRow('no_iad', 'classification, CRM, RaS', {}, _NO_IAD),
-    PCNetRow('no_ras', 'classification, CRM, IaD', {}, _NO_RAS),
-    PCNetRow('stages_1', 'N = 1', {'stages': 1}), PCNetRow('stages_2', 'N = 2', {'stages': 2}),
-    PCNetRow('stages_4', 'N = 4', {'stages': 4}),
-    PCNetRow('add', 'ADD', {'modulation': 'add'}), PCNetRow('tta', 'TTA', {'modulation': 'tta'}),
-    PCNetRow('vta_add', 'VTA + ADD', {'modulation': 'vta_add'}),
-    PCNetRow('extra_0', 'N_d = 0', {}, {'extra': 0, 'iad': 'off'}),
-    PCNetRow('extra_2', 'N_d = 2', {}, {'extra': 2}),
-    PCNetRow('extra_3', 'N_d = 3', {}, {'extra': 3}),
-    PCNetRow('iad_paper', 'IaD as equation 9', {}, {'iad': 'paper'}),
-    PCNetRow('iad_hinge', 'IaD as a hinge (ours)', {}, {'iad': 'hinge'}),
-    PCNetRow('pixels', 'classification over pixels, as the paper', {},
+    TrainedRow('cls_crm', 'classification, CRM', {}, {**_NO_RAS, **_NO_IAD, **_NO_AGREEMENT}),
+    TrainedRow('no_iad', 'classification, CRM, RaS', {}, _NO_IAD),
+    TrainedRow('no_ras', 'classification, CRM, IaD', {}, _NO_RAS),
+    TrainedRow('stages_1', 'N = 1', {'stages': 1}),
+    TrainedRow('stages_2', 'N = 2', {'stages': 2}),
+    TrainedRow('stages_4', 'N = 4', {'stages': 4}),
+    TrainedRow('add', 'ADD', {'modulation': 'add'}),
+    TrainedRow('tta', 'TTA', {'modulation': 'tta'}),
+    TrainedRow('vta_add', 'VTA + ADD', {'modulation': 'vta_add'}),
+    TrainedRow('extra_0', 'N_d = 0', {}, {'extra': 0, 'iad': 'off'}),
+    TrainedRow('extra_2', 'N_d = 2', {}, {'extra': 2}),
+    TrainedRow('extra_3', 'N_d = 3', {}, {'extra': 3}),
+    TrainedRow('iad_paper', 'IaD as equation 9', {}, {'iad': 'paper'}),
+    TrainedRow('iad_hinge', 'IaD as a hinge (ours)', {}, {'iad': 'hinge'}),
+    TrainedRow('pixels', 'classification over pixels, as the paper', {},
              {'cls': 'pixels', 'cls_form': 'sigmoid', 'outside_weight': 0.0, 'iad': 'hinge'}),
-    PCNetRow('batch', 'texts read one another, as the paper', {'rows': 'batch', 'sees': 'own'}),
-    PCNetRow('sentence', 'the first stage reads the sentence, as the paper',
+    TrainedRow('batch', 'texts read one another, as the paper', {'rows': 'batch', 'sees': 'own'}),
+    TrainedRow('sentence', 'the first stage reads the sentence, as the paper',
              {'start': 'sentence'}),
-    PCNetRow('no_contrary', 'without contraries', {}, {'contrary_weight': 0.0}),
-    PCNetRow('no_agreement', 'sentences about one thing need not agree', {}, _NO_AGREEMENT),
-    PCNetRow(FULL, 'full: N = 3, VTA + TTA, N_d = 1'))
+    TrainedRow('no_contrary', 'without contraries', {}, {'contrary_weight': 0.0}),
+    TrainedRow('no_agreement', 'sentences about one thing need not agree', {}, _NO_AGREEMENT),
+    TrainedRow(FULL, 'full: N = 3, VTA + TTA, N_d = 1'))
 
 # Answers that each network gives, as settings of the method; table 1 shows all of the whole's.
 ANSWERS: dict[str, Mapping[str, Any]] = {

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ris_ros import __version__
-from ris_ros.evaluation.bench import machine
 from ris_ros.evaluation.metrics import peak, point_in_mask
 from ris_ros.evaluation.records import Record
 from ris_ros.methods.pcnet.method import PCNetMethod
@@ -21,8 +19,9 @@ from ris_ros.methods.pcnet.model import Asked, PCNetModel
 from ris_ros.methods.pcnet.network import PCNet
 from ris_ros.methods.registry import settings_for
 from ris_ros.profiles import Networks, get_profile
-from ris_ros.settings import from_mapping, parse_assignments, to_mapping
-from ris_ros.studies.pcnet_rows import ANSWERS, FULL, MAIN, STAGES, PCNetRow
+from ris_ros.settings import from_mapping, parse_assignments
+from ris_ros.studies.pcnet_rows import ANSWERS, FULL, MAIN, STAGES
+from ris_ros.studies.trained_rows import TrainedRow, facts_of
 from ris_ros.training.engine.fit import Outcome, fit
 from ris_ros.training.engine.runtime import Runtime, start
 from ris_ros.training.pcnet import material
@@ -80,23 +79,14 @@ class Bench:
         return cls(args, args.work, settings, network, runtime, stuff, shown,
                    torch.from_numpy(bits).to(runtime.device), material.held(test))
 
-    def facts(self, row: PCNetRow) -> dict[str, Any]:
+    def facts(self, row: TrainedRow) -> dict[str, Any]:
         """Return what the document says of a row that was just measured."""
         assert self.outcome is not None, 'measure comes first'
-        settings = self.settings
-        budget = f'{settings.steps} steps' if settings.steps else f'{settings.minutes:g} minutes'
         keys = [int(k) for k in getattr(self.held.pictures, 'keys', ('0',))]
-        device = (torch.cuda.get_device_name(self.runtime.device)
-                  if self.runtime.device.type == 'cuda' else 'the processor')
-        return {'shared': {
-            'profile': 'tabletop', 'dataset': 'tabletop', 'split': 'test',
-            'seeds': [min(keys), max(keys)], 'version': __version__, 'machine': machine(),
-            'device': device, 'budget': budget, 'training_scenes': len(self.stuff.pictures),
-            'training': to_mapping(settings), 'network': to_mapping(self.network)},
-            'changes': {**row.network, **row.training},
-            'trained': {'steps': self.outcome.steps, 'seconds': round(self.outcome.seconds, 1)}}
+        return facts_of(row, self.settings, self.network, self.runtime, self.outcome,
+                        len(self.stuff.pictures), (min(keys), max(keys)))
 
-    def measure(self, row: PCNetRow) -> dict[str, list[Record]]:
+    def measure(self, row: TrainedRow) -> dict[str, list[Record]]:
         """Train a row's network from the seed and return its records by answer."""
         network = dataclasses.replace(self.network, **row.network)
         settings = dataclasses.replace(self.settings, **row.training)

@@ -1,38 +1,31 @@
 """The rows of Prompt-RIS's tables 3 to 5, as networks to train and prompts to use."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
+
+from ris_ros.studies.trained_rows import TrainedRow
 
 FULL = 'full'
 WITHOUT_ICL = 'cmp_sam'
 
 
 @dataclass(frozen=True)
-class TrainedRow:
-    """A network that is trained for one row.
+class PromptRisRow(TrainedRow):
+    """A row of these tables; coarse: it has no SAM."""
 
-    network, training: fields that differ from those of the whole.  coarse: the row has no SAM.
-    """
-
-    key: str
-    label: str
-    network: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
     coarse: bool = False
 
 
 _COARSE = {'coarse_part': 1.0}
-TRAINED: tuple[TrainedRow, ...] = (
-    TrainedRow('clip', 'CLIP', {'v2l': False, 'l2v': False}, {**_COARSE, 'icl': False}, True),
-    TrainedRow('v2l', 'CLIP + V2L', {'l2v': False}, {**_COARSE, 'icl': False}, True),
-    TrainedRow('l2v', 'CLIP + L2V', {'v2l': False}, {**_COARSE, 'icl': False}, True),
-    TrainedRow('cmp', 'CLIP + CMP', {}, {**_COARSE, 'icl': False}, True),
-    TrainedRow('cmp_icl', 'CLIP + CMP + ICL', {}, _COARSE, True),
-    TrainedRow(WITHOUT_ICL, 'CLIP + CMP + SAM', {}, {'icl': False}),
-    TrainedRow(FULL, 'CLIP + CMP + ICL + SAM'))
+TRAINED: tuple[PromptRisRow, ...] = (
+    PromptRisRow('clip', 'CLIP', {'v2l': False, 'l2v': False}, {**_COARSE, 'icl': False}, True),
+    PromptRisRow('v2l', 'CLIP + V2L', {'l2v': False}, {**_COARSE, 'icl': False}, True),
+    PromptRisRow('l2v', 'CLIP + L2V', {'v2l': False}, {**_COARSE, 'icl': False}, True),
+    PromptRisRow('cmp', 'CLIP + CMP', {}, {**_COARSE, 'icl': False}, True),
+    PromptRisRow('cmp_icl', 'CLIP + CMP + ICL', {}, _COARSE, True),
+    PromptRisRow(WITHOUT_ICL, 'CLIP + CMP + SAM', {}, {'icl': False}),
+    PromptRisRow(FULL, 'CLIP + CMP + ICL + SAM'))
 
 # Table 5: which of mask, point and text SAM gets, over the whole network.
 SUBSETS: dict[str, tuple[bool, bool, bool]] = {

@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 
-from ris_ros import __version__
-from ris_ros.evaluation.bench import machine
 from ris_ros.evaluation.records import Record
 from ris_ros.methods.prompt_ris.config import NetworkConfig
 from ris_ros.methods.prompt_ris.model import PromptRisModel
 from ris_ros.methods.prompt_ris.network import PromptRis
 from ris_ros.methods.prompt_ris.settings import PromptRisSettings
 from ris_ros.models.weights import WeightStore
-from ris_ros.settings import from_mapping, parse_assignments, to_mapping
+from ris_ros.settings import from_mapping, parse_assignments
 from ris_ros.simulation import SPLITS
-from ris_ros.studies.prompt_ris_rows import FULL, SUBSETS, TrainedRow
+from ris_ros.studies.prompt_ris_rows import FULL, SUBSETS, PromptRisRow
+from ris_ros.studies.trained_rows import facts_of
 from ris_ros.training.engine.fit import Outcome, fit
 from ris_ros.training.engine.runtime import Runtime, start
 from ris_ros.training.prompt_ris.calibrate import calibrate, judge
@@ -74,26 +73,14 @@ class Bench:
                   for split, (skipped, number) in wanted.items()}
         return cls(args.work, settings, config, runtime, stores)
 
-    def facts(self, row: TrainedRow) -> dict[str, Any]:
+    def facts(self, row: PromptRisRow) -> dict[str, Any]:
         """Return what the document says of a row that was just measured."""
         assert self.outcome is not None, 'measure comes first'
-        settings, seeds = self.settings, self.stores['test'].truths
-        budget = f'{settings.steps} steps' if settings.steps else f'{settings.minutes:g} minutes'
-        return {
-            'shared': {'profile': 'tabletop', 'dataset': 'tabletop', 'split': 'test',
-                       'seeds': [seeds[0].seed, seeds[-1].seed], 'version': __version__,
-                       'machine': machine(), 'device': self._device(), 'budget': budget,
-                       'training_scenes': len(self.stores['train']),
-                       'training': to_mapping(settings), 'network': to_mapping(self.config)},
-            'changes': {**row.network, **row.training},
-            'trained': {'steps': self.outcome.steps, 'seconds': round(self.outcome.seconds, 1)}}
+        seeds = self.stores['test'].truths
+        return facts_of(row, self.settings, self.config, self.runtime, self.outcome,
+                        len(self.stores['train']), (seeds[0].seed, seeds[-1].seed))
 
-    def _device(self) -> str:
-        if self.runtime.device.type == 'cuda':
-            return str(torch.cuda.get_device_name(self.runtime.device))
-        return 'the processor'
-
-    def measure(self, row: TrainedRow) -> dict[str, list[Record]]:
+    def measure(self, row: PromptRisRow) -> dict[str, list[Record]]:
         """Train a row's network from the seed and return its records by variant."""
         config = dataclasses.replace(self.config, **row.network)
         settings = dataclasses.replace(self.settings, **row.training)

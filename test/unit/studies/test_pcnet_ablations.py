@@ -4,8 +4,9 @@ import pytest
 from ris_ros.evaluation.records import Record
 from ris_ros.settings import from_mapping
 from ris_ros.studies import pcnet_ablations as study
+from ris_ros.studies import trained_rows
 from ris_ros.studies.ablation_effects import EFFECTS
-from ris_ros.studies.ablations import FOLDER, PAGE, marks, read_result
+from ris_ros.studies.ablations import FOLDER, PAGE, marks, read_result, write_result
 from ris_ros.studies.pcnet_rows import ANSWERS, FULL, MAIN, STAGES, TABLES, TRAINED, labels
 from ris_ros.types import BadInputError
 
@@ -27,14 +28,14 @@ def write(work, keys, **changes):
         if row.key == FULL:
             found |= {f'answer_{name}': records(20) for name in ANSWERS if name != MAIN}
             found |= {name: records(30) for name in STAGES}
-        study.write_row(work, row, found, {
+        trained_rows.write_row(work, row, found, {
             'shared': {**SHARED, **changes.get(row.key, {})}, 'changes': dict(row.network),
             'trained': {'steps': 5, 'seconds': 1.0}})
 
 
 def read(work):
-    return {row.key: study.read_row(work, row.key) for row in TRAINED
-            if study.row_path(work, row.key).exists()}
+    return {row.key: trained_rows.read_row(work, row.key) for row in TRAINED
+            if trained_rows.row_path(work, row.key).exists()}
 
 
 def test_rows_are_those_of_the_tables():
@@ -79,7 +80,7 @@ def test_the_page_has_every_row(tmp_path):
     opening, closing = marks('pcnet')
     (tmp_path / 'docs').mkdir()
     (tmp_path / PAGE).write_text(f'before\n{opening}\nnot measured\n{closing}\nafter\n')
-    study.write_result(tmp_path / FOLDER / 'pcnet.json', result)
+    write_result(tmp_path / FOLDER / 'pcnet.json', result)
     assert study.main(['--root', str(tmp_path), '--table-only']) == 0
     text = (tmp_path / PAGE).read_text()
     assert text.startswith('before') and 'not measured' not in text
@@ -101,7 +102,7 @@ def test_rows_of_different_runs_do_not_stand_in_one_table(tmp_path):
 
 def test_a_damaged_row_is_named(tmp_path):
     write(tmp_path, [FULL])
-    study.row_path(tmp_path, FULL).write_text('{')
+    trained_rows.row_path(tmp_path, FULL).write_text('{')
     with pytest.raises(BadInputError, match=r'full\.json cannot be read'):
         read(tmp_path)
 

@@ -5,8 +5,10 @@ import pytest
 
 from ris_ros.evaluation.records import Record
 from ris_ros.studies import prompt_ris_ablations as study
+from ris_ros.studies import trained_rows
 from ris_ros.studies.ablation_effects import EFFECTS
-from ris_ros.studies.ablations import FOLDER, PAGE, marks, read_result
+from ris_ros.studies.ablation_tables import group_text
+from ris_ros.studies.ablations import FOLDER, PAGE, marks, read_result, write_result
 from ris_ros.studies.pages import filled
 from ris_ros.studies.prompt_ris_rows import FULL, SUBSETS, TABLES, TRAINED, WITHOUT_ICL
 from ris_ros.types import BadInputError
@@ -32,14 +34,14 @@ def write(work, keys=tuple(BETTER), **changes):
                      f'{row.key}/unseen': records(BETTER[row.key] - 20, unseen=True)}
             if row.key == FULL:
                 found |= {name: records(30 + 10 * sum(given)) for name, given in SUBSETS.items()}
-            study.write_row(work, row, found, {
+            trained_rows.write_row(work, row, found, {
                 'shared': {**SHARED, **changes.get(row.key, {})}, 'changes': dict(row.network),
                 'trained': {'steps': 5, 'seconds': 1.0}})
 
 
 def read(work):
-    return {row.key: study.read_row(work, row.key) for row in TRAINED
-            if study.row_path(work, row.key).exists()}
+    return {row.key: trained_rows.read_row(work, row.key) for row in TRAINED
+            if trained_rows.row_path(work, row.key).exists()}
 
 
 def test_rows_are_those_of_the_tables():
@@ -76,7 +78,7 @@ def test_from_records_to_the_page(tmp_path):
     opening, closing = marks('prompt_ris')
     page.write_text(f'# x\n{opening}\n{closing}\n')
     (tmp_path / FOLDER).mkdir(parents=True)
-    study.write_result(tmp_path / FOLDER / 'prompt_ris.json', result)
+    write_result(tmp_path / FOLDER / 'prompt_ris.json', result)
     assert study.main(['--root', str(tmp_path), '--table-only']) == 0
     text = filled(page, (opening, closing)) or ''
     assert 'Components (twin of table 3)' in text and 'Published effects' in text
@@ -92,11 +94,11 @@ def test_rows_that_are_missing_or_differ(tmp_path):
     write(tmp_path, ('clip', 'cmp'))
     result = study.document(read(tmp_path))
     assert set(result['rows']) == {'clip', 'cmp'} and len(result['left_out']) == 5
-    assert 'CLIP + CMP + ICL + SAM' in study.group_text(result)
+    assert 'CLIP + CMP + ICL + SAM' in group_text(result)
     write(tmp_path, ('l2v',), l2v={'budget': '6 steps'})
     with pytest.raises(BadInputError, match='measured differently'):
         study.document(read(tmp_path))
-    study.row_path(tmp_path, 'cmp').write_text('{')
+    trained_rows.row_path(tmp_path, 'cmp').write_text('{')
     with pytest.raises(BadInputError, match='the row is trained again'):
         read(tmp_path)
 
@@ -137,7 +139,7 @@ def test_a_row_is_trained_and_measured(tmp_path, monkeypatch):
     assert set(result['rows']) == {'clip', 'full', *SUBSETS}
     assert result['trained']['full']['steps'] == 2 and result['training_scenes'] == 2
     assert {len(row['i']) for row in result['rows'].values()} == {result['n']}
-    stamp = study.row_path(tmp_path / 'work', 'clip').stat().st_mtime_ns
+    stamp = trained_rows.row_path(tmp_path / 'work', 'clip').stat().st_mtime_ns
     assert study.main([*command, '--rows', 'clip']) == 0      # what is there is not done again
-    assert study.row_path(tmp_path / 'work', 'clip').stat().st_mtime_ns == stamp
+    assert trained_rows.row_path(tmp_path / 'work', 'clip').stat().st_mtime_ns == stamp
     assert dataclasses.is_dataclass(Record)
