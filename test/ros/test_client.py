@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 import rclpy
@@ -24,32 +23,6 @@ def node(tmp_path_factory):
                                'max_image_age_s:=30.0', 'command_timeout_s:=50.0')
     yield process
     assert process.stop() == 0, process.output()
-
-
-@pytest.fixture(scope='module')
-def peer(node):
-    client = ros.Client()
-    try:
-        client.wait_until_ready()
-        yield client
-    finally:
-        client.close()
-
-
-@pytest.fixture
-def camera(peer):
-    """Show frames while a test runs."""
-    stop = threading.Event()
-
-    def film():
-        while not stop.wait(0.3):
-            peer.send_frame()
-            peer.executor.spin_once(timeout_sec=0.0)
-    thread = threading.Thread(target=film)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
 
 
 @pytest.fixture
@@ -95,7 +68,7 @@ def test_awaited_in_asyncio(ris, camera):
     assert abs(red.target()[2] - 0.8) < 0.002 and abs(green.target()[2] - 0.6) < 0.002
 
 
-def test_awaited_in_a_callback_of_ones_own_node(peer, camera):
+def test_awaited_in_a_callback_of_ones_own_node(connection, camera):
     mine = rclpy.create_node('mine')
     executor = SingleThreadedExecutor()
     executor.add_node(mine)
@@ -117,7 +90,7 @@ def test_awaited_in_a_callback_of_ones_own_node(peer, camera):
         mine.destroy_node()
 
 
-def test_a_node_of_ones_own_that_nobody_spins(peer, camera):
+def test_a_node_of_ones_own_that_nobody_spins(connection, camera):
     mine = rclpy.create_node('idle')
     try:
         with RisClient(node=mine) as client:
@@ -167,7 +140,7 @@ def say(*words):
     return run.returncode, run.stdout, run.stderr
 
 
-def test_on_the_command_line(peer, camera):
+def test_on_the_command_line(connection, camera):
     code, out, err = say('the red box', '--json')
     assert (code, err) == (0, '')
     document = json.loads(out)

@@ -14,31 +14,6 @@ from std_msgs.msg import String
 from ris_ros.nodes.messages import array_to_image
 
 
-@pytest.fixture(scope='module')
-def node(tmp_path_factory):
-    process = ros.fixture_node(tmp_path_factory.mktemp('ros'), 'image_timeout_s:=0.6',
-                               'sync_timeout_s:=0.3', 'max_image_age_s:=0.2')
-    yield process
-    assert process.stop() == 0, process.output()
-
-
-@pytest.fixture(scope='module')
-def connection(node):
-    client = ros.Client()
-    try:
-        client.wait_until_ready()
-        yield client
-    finally:
-        client.close()
-
-
-@pytest.fixture
-def client(connection):
-    for messages in connection.received.values():
-        messages.clear()
-    return connection
-
-
 def test_half_a_pair_of_surrogates(client):
     """As an emoji that was cut in two; the escape is six ASCII characters."""
     client.command.publish(String(data=r'{"text": "the red box \ud83d", "id": "s1"}'))

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +23,10 @@ def recipe(name):
 
 
 @pytest.fixture(scope='module')
-def client(tmp_path_factory):
+def node(tmp_path_factory):
     process = ros.fixture_node(tmp_path_factory.mktemp('ros'), 'max_image_age_s:=30.0')
-    client = ros.Client()
-    try:
-        client.wait_until_ready()
-        yield client
-    finally:
-        client.close()
-        assert process.stop() == 0, process.output()
-
-
-@pytest.fixture
-def camera(client):
-    """Show frames while a test runs."""
-    stop = threading.Event()
-
-    def film():
-        while not stop.wait(0.3):
-            client.send_frame()
-            client.executor.spin_once(timeout_sec=0.0)
-    thread = threading.Thread(target=film)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+    yield process
+    assert process.stop() == 0, process.output()
 
 
 @pytest.fixture

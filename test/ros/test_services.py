@@ -22,18 +22,13 @@ def node(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def client(node):
-    client = ros.Client()
-    client.received['markers'], client.received['diagnostics'] = [], []
-    client.node.create_subscription(MarkerArray, 'ris_node/markers',
-                                    client.received['markers'].append, 5)
-    client.node.create_subscription(DiagnosticArray, '/diagnostics',
-                                    client.received['diagnostics'].append, 5)
-    try:
-        client.wait_until_ready()
-        yield client
-    finally:
-        client.close()
+def client(connection):
+    received = connection.received
+    received['markers'], received['diagnostics'] = [], []
+    for kind, topic, name in ((MarkerArray, 'ris_node/markers', 'markers'),
+                              (DiagnosticArray, '/diagnostics', 'diagnostics')):
+        connection.node.create_subscription(kind, topic, received[name].append, 5)
+    return connection
 
 
 def test_segment_answers_when_the_command_has_ended(client):
