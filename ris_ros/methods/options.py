@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ris_ros.settings import TWIN, option
 
@@ -97,25 +97,21 @@ class OutcomeSettings:
                           'it and says so', source='ours', choices=('refuse', 'report'))
 
 
+def _for_depth(name: str) -> Any:
+    """Return the option that holds in place of another where depth proposed."""
+    return option(-1.0, f'{name} for masks that depth proposed; -1: the same', source='ours',
+                  minimum=-1.0, maximum=1.0)
+
+
 @dataclass(frozen=True)
 class ProposedOutcomeSettings(OutcomeSettings):
     """The same for a method that chooses among proposals (ours)."""
 
-    depth_score_threshold: float = option(
-        -1.0, 'score_threshold for masks that depth proposed; -1: the same', source='ours',
-        minimum=-1.0, maximum=1.0)
-    depth_ambiguity_margin: float = option(
-        -1.0, 'ambiguity_margin for masks that depth proposed; -1: the same', source='ours',
-        minimum=-1.0, maximum=1.0)
-    depth_none_limit: float = option(
-        -1.0, 'none_limit for masks that depth proposed; -1: the same', source='ours',
-        minimum=-1.0, maximum=1.0)
-    depth_several_limit: float = option(
-        -1.0, 'several_limit for masks that depth proposed; -1: the same', source='ours',
-        minimum=-1.0, maximum=1.0)
-    depth_relation_limit: float = option(
-        -1.0, 'relation_limit for masks that depth proposed; -1: the same', source='ours',
-        minimum=-1.0, maximum=1.0)
+    depth_score_threshold: float = _for_depth('score_threshold')
+    depth_ambiguity_margin: float = _for_depth('ambiguity_margin')
+    depth_none_limit: float = _for_depth('none_limit')
+    depth_several_limit: float = _for_depth('several_limit')
+    depth_relation_limit: float = _for_depth('relation_limit')
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ris_ros.settings import from_mapping, parse_assignments, read_mapping, to_yaml
+from ris_ros.settings import from_mapping, load_yaml, parse_assignments, read_mapping, to_yaml
 from ris_ros.training.engine.settings import EngineSettings, check_keep_best, check_length
 from ris_ros.types import BadInputError
 
 S = TypeVar('S', bound=EngineSettings)
+N = TypeVar('N')
 FLAGS = ('device', 'seed', 'steps', 'minutes', 'threads')
 
 
@@ -29,6 +30,49 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--steps', type=int, help='length of the run in steps')
     group.add_argument('--minutes', type=float, help='length of the run in minutes')
     group.add_argument('--threads', type=int, help='torch threads')
+
+
+def add_network_arguments(group: Any, epochs: str) -> None:
+    """Add what trainers of a configurable network take, to a group of a parser's arguments.
+
+    `read_network` and `check_epochs` read it.  epochs: what else is to be said of them.
+    """
+    group.add_argument('--network-config', type=Path, metavar='FILE',
+                       help="YAML file of the network's configuration")
+    group.add_argument('--network', action='append', default=[], metavar='NAME=VALUE',
+                       help='a field of it; may be repeated')
+    group.add_argument('--epochs', type=float, default=0.0,
+                       help=f'length of the run in epochs {epochs}, in place of --steps or '
+                            '--minutes')
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, name: str, holds: str) -> Any:
+    """Add where such a trainer keeps its files; return the group.
+
+    name: of the network, without `tabletop_`.  holds: what lies in --work.
+    """
+    group = parser.add_argument_group('files')
+    group.add_argument('--work', type=Path, default=Path('runs', name),
+                       help=f'{holds}, checkpoints and logs; an interrupted run goes on from '
+                            'there (default: %(default)s)')
+    group.add_argument('--out', type=Path, help='finished weights (default: WORK/weights)')
+    group.add_argument('--name', default='',
+                       help=f'of the weights (default: tabletop_{name}, or {name})')
+    return group
+
+
+def read_network(network_cls: type[N], args: argparse.Namespace, base: N) -> N:
+    """Return a network's fields: a base, then --network-config, then --network."""
+    if args.network_config is not None:
+        base = load_yaml(network_cls, args.network_config, base)
+    return from_mapping(network_cls, parse_assignments(network_cls, args.network), base)
+
+
+def check_epochs(args: argparse.Namespace) -> None:
+    """Raise BadInputError where --epochs and another length are given."""
+    if args.epochs < 0 or (args.epochs and (args.steps or args.minutes)):
+        raise BadInputError('say how long to train by --epochs, --steps or --minutes, one of '
+                            'them, above zero')
 
 
 def read_settings(settings_cls: type[S], args: argparse.Namespace, section: str = '',

@@ -5,8 +5,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ris_ros.settings import from_mapping, load_yaml, parse_assignments, to_yaml
-from ris_ros.training.engine.options import add_engine_arguments, config_text, read_settings
+from ris_ros.settings import to_yaml
+from ris_ros.training.engine.options import (
+    add_engine_arguments,
+    add_file_arguments,
+    add_network_arguments,
+    check_epochs,
+    config_text,
+    read_network,
+    read_settings,
+)
 from ris_ros.training.pcnet.settings import (
     FIGURES,
     BackboneTraining,
@@ -76,19 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     net.add_argument('--form', choices=NETWORKS,
                      help='what --network changes: the network of the paper, of the released '
                           'code, or of the tabletop (default: tabletop there, else paper)')
-    net.add_argument('--network-config', type=Path, metavar='FILE')
-    net.add_argument('--network', action='append', default=[], metavar='NAME=VALUE',
-                     help='a field of the network; may be repeated')
-    net.add_argument('--epochs', type=float, default=0.0,
-                     help='length of the run in epochs (the paper: 15), in place of --steps or '
-                          '--minutes')
-    out = parser.add_argument_group('files')
-    out.add_argument('--work', type=Path, default=Path('runs/pcnet'),
-                     help='sentences, proposals, checkpoints and logs; an interrupted run goes '
-                          'on from there (default: %(default)s)')
-    out.add_argument('--out', type=Path, help='finished weights (default: WORK/weights)')
-    out.add_argument('--name', default='', help='of the weights (default: tabletop_pcnet, or '
-                                                'pcnet)')
+    add_network_arguments(net, '(the paper: 15)')
+    out = add_file_arguments(parser, 'pcnet', 'sentences, proposals')
     out.add_argument('--no-calibration', action='store_true',
                      help='write the network without fitting probabilities')
     add_engine_arguments(parser)
@@ -154,9 +151,7 @@ def check_data(args: argparse.Namespace) -> None:
     if args.stage == 'pcnet' and starts_small(args):
         raise BadInputError('the profile tabletop has no residual CLIP: train one with --stage '
                             'backbone and name it with --backbone, or give --clip own')
-    if args.epochs < 0 or (args.epochs and (args.steps or args.minutes)):
-        raise BadInputError('say how long to train by --epochs, --steps or --minutes, one of '
-                            'them, above zero')
+    check_epochs(args)
     for name in ('scenes', 'val_scenes', 'per_object', 'propose_shrink'):
         if getattr(args, name) < 1:
             raise BadInputError(f'--{name.replace("_", "-")} must be 1 or more')
@@ -167,9 +162,7 @@ def network_settings(args: argparse.Namespace) -> NetworkSettings:
     form = args.form or (TABLETOP if args.dataset == TABLETOP else 'paper')
     base = {'paper': NetworkSettings, 'released': released_network,
             'tabletop': tabletop_network}[form]()
-    if args.network_config is not None:
-        base = load_yaml(NetworkSettings, args.network_config, base)
-    return from_mapping(NetworkSettings, parse_assignments(NetworkSettings, args.network), base)
+    return read_network(NetworkSettings, args, base)
 
 
 def _check_network(args: argparse.Namespace, network: NetworkSettings) -> None:

@@ -5,8 +5,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ris_ros.settings import from_mapping, load_yaml, parse_assignments, to_yaml
-from ris_ros.training.engine.options import add_engine_arguments, config_text, read_settings
+from ris_ros.settings import to_yaml
+from ris_ros.training.engine.options import (
+    add_engine_arguments,
+    add_file_arguments,
+    add_network_arguments,
+    check_epochs,
+    config_text,
+    read_network,
+    read_settings,
+)
 from ris_ros.types import BadInputError
 
 TABLETOP = 'tabletop'
@@ -44,20 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     net.add_argument('--init', type=Path, metavar='NAME.safetensors',
                      help='go on from a trained Prompt-RIS network; what stays frozen is still '
                           "the profile's")
-    net.add_argument('--network-config', type=Path, metavar='FILE',
-                     help="YAML file of the network's configuration")
-    net.add_argument('--network', action='append', default=[], metavar='NAME=VALUE',
-                     help='a field of it; may be repeated')
-    net.add_argument('--epochs', type=float, default=0.0,
-                     help='length of the run in epochs over the pictures of --root (the paper: '
-                          '50), in place of --steps or --minutes')
-    out = parser.add_argument_group('files')
-    out.add_argument('--work', type=Path, default=Path('runs/prompt_ris'),
-                     help='scenes, embeddings, checkpoints and logs; an interrupted run goes on '
-                          'from there (default: %(default)s)')
-    out.add_argument('--out', type=Path, help='finished weights (default: WORK/weights)')
-    out.add_argument('--name', default='', help='of the weights (default: tabletop_prompt_ris, '
-                                                'or prompt_ris)')
+    add_network_arguments(net, 'over the pictures of --root (the paper: 50)')
+    out = add_file_arguments(parser, 'prompt_ris', 'scenes, embeddings')
     out.add_argument('--parts-only', action='store_true',
                      help='leave CLIP and SAM out of the file where nothing of them was trained')
     add_engine_arguments(parser)
@@ -98,9 +94,7 @@ def check_data(args: argparse.Namespace, tabletop: bool) -> None:
                             'never places its held-out kinds in training')
     if not tabletop and args.root is None:
         raise BadInputError('--root is missing: the folder with the data sets and images/')
-    if args.epochs < 0 or (args.epochs and (args.steps or args.minutes)):
-        raise BadInputError('say how long to train by --epochs, --steps or --minutes, one of '
-                            'them, above zero')
+    check_epochs(args)
     if min(args.scenes, args.val_scenes) < 1 or min(args.clutter_scenes,
                                                     args.clutter_val_scenes) < 0:
         raise BadInputError('--scenes and --val-scenes must be 1 or more, those of cluttered '
@@ -111,7 +105,4 @@ def network_config(args: argparse.Namespace, tabletop: bool) -> Any:
     """Return the network's configuration: defaults, then --network-config, then --network."""
     from ris_ros.methods.prompt_ris.config import NetworkConfig
     from ris_ros.training.prompt_ris.start import TABLETOP as OURS
-    base = OURS if tabletop else NetworkConfig()
-    if args.network_config is not None:
-        base = load_yaml(NetworkConfig, args.network_config, base)
-    return from_mapping(NetworkConfig, parse_assignments(NetworkConfig, args.network), base)
+    return read_network(NetworkConfig, args, OURS if tabletop else NetworkConfig())
