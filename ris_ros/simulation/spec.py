@@ -15,6 +15,8 @@ SPLITS: dict[str, range] = {
     'clutter_test': range(900000, 901000), 'clutter_unseen': range(910000, 910300),
     'far_test': range(920000, 921000),
 }
+# Evaluation reads the first validation seeds; what is chosen or fitted is so from here on.
+VALIDATION_FROM = 500
 CLUTTER, FAR = 'clutter_', 'far_'
 WIDTH, HEIGHT = 640, 480
 

@@ -27,7 +27,7 @@ from typing import Any
 from ris_ros.studies.ablation_effects import Verdict, verdicts
 from ris_ros.studies.ablation_rows import GROUPS
 from ris_ros.studies.ablations import FOLDER as ABLATIONS
-from ris_ros.studies.node_figures import campaign_rows, overhead_rows, soak_rows
+from ris_ros.studies.node_figures import as_table, campaign_rows, overhead_rows, soak_rows
 from ris_ros.studies.pages import fill
 from ris_ros.types import BadInputError
 
@@ -114,7 +114,7 @@ def node_text(folder: Path) -> str:
     machine = added['machine']
     return '\n'.join([
         '| what | measured | goal |', '| --- | --- | --- |',
-        *(f'| {what} | {found} | {goal} |' for what, found, goal in rows), '',
+        as_table(rows), '',
         f'{machine["processor"]} ({machine["cpus"]} cores), which did other work too: load '
         f'{min(loads):.1f} to {max(loads):.1f}.'])
 

@@ -1,4 +1,4 @@
-"""The rows of PCNet's tables 1 to 5 as networks to train and answers to give."""
+"""PCNet's tables 1 to 5 and 9, and settings of ours, as networks to train and answers."""
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ris_ros.evaluation.metrics import peak, point_in_mask
+from ris_ros.evaluation.metrics import intersection_union, peak, point_in_mask
 from ris_ros.evaluation.records import Record
 from ris_ros.methods.pcnet.method import PCNetMethod
-from ris_ros.methods.pcnet.model import Asked, PCNetModel
+from ris_ros.methods.pcnet.model import PCNetModel
 from ris_ros.methods.pcnet.network import PCNet
 from ris_ros.methods.registry import settings_for
 from ris_ros.profiles import Networks, get_profile
@@ -26,6 +25,7 @@ from ris_ros.training.engine.fit import Outcome, fit
 from ris_ros.training.engine.runtime import Runtime, start
 from ris_ros.training.pcnet import material
 from ris_ros.training.pcnet import run as stages
+from ris_ros.training.pcnet.calibrate import answers
 from ris_ros.training.pcnet.command import add_arguments
 from ris_ros.training.pcnet.drawing import PairsSource
 from ris_ros.training.pcnet.settings import (
@@ -38,7 +38,7 @@ from ris_ros.training.pcnet.showing import Shown
 from ris_ros.training.pcnet.start import network_of, own_clip, read_clip
 from ris_ros.training.pcnet.task import PCNetTask
 from ris_ros.training.pcnet.validation import Question
-from ris_ros.types import Grounding, Scene, View
+from ris_ros.types import Grounding, Scene
 
 
 @dataclass(eq=False)
@@ -82,7 +82,7 @@ class Bench:
     def facts(self, row: TrainedRow) -> dict[str, Any]:
         """Return what the document says of a row that was just measured."""
         assert self.outcome is not None, 'measure comes first'
-        keys = [int(k) for k in getattr(self.held.pictures, 'keys', ('0',))]
+        keys = [int(k) for k in self.held.pictures.keys]
         return facts_of(row, self.settings, self.network, self.runtime, self.outcome,
                         len(self.stuff.pictures), (min(keys), max(keys)))
 
@@ -99,12 +99,12 @@ class Bench:
         task = PCNetTask(made, source, self.shown, self.proposals, settings,
                          identity={'row': row.key, 'pairs': self.stuff.pairs.digest})
         self.outcome = fit(task, settings, self.work / 'train' / row.key, self.runtime)
-        answers = {row.key: ANSWERS[MAIN]}
+        given_to = {row.key: ANSWERS[MAIN]}
         if row.key == FULL:
-            answers |= {f'answer_{name}': given for name, given in ANSWERS.items()
+            given_to |= {f'answer_{name}': given for name, given in ANSWERS.items()
                         if name != MAIN}
-            answers |= {name: {**ANSWERS[MAIN], **given} for name, given in STAGES.items()}
-        return {name: self._records(made, given) for name, given in answers.items()}
+            given_to |= {name: {**ANSWERS[MAIN], **given} for name, given in STAGES.items()}
+        return {name: self._records(made, given) for name, given in given_to.items()}
 
     def _records(self, network: PCNet, given: Mapping[str, Any]) -> list[Record]:
         """Return the records of one kind of answer over the answerable questions."""
@@ -112,38 +112,35 @@ class Bench:
         settings = settings_for('pcnet', profile, given)
         method = PCNetMethod(PCNetModel(network, device=device),
                              Networks(profile, device).proposer(settings), settings)
-        by_row: dict[int, list[Question]] = {}
-        for question in self.held.questions:
-            if question.kind == 'answerable':
-                by_row.setdefault(question.row, []).append(question)
-        records = []
-        for row, asked in by_row.items():
-            scene = method.prepare(View(self.held.pictures.read(row)))
-            found = method.answer(scene, [Asked(q.text, q.cues) for q in asked])
-            for number, (question, grounding) in enumerate(zip(asked, found, strict=True)):
-                records.append(record_of(f'{row}/{number}', question, self.held.truth(question),
-                                         scene, grounding))
-        return records
+        answerable = [q for q in self.held.questions if q.kind == 'answerable']
+        return [record_of(number, question, self.held.truth(question), scene, grounding)
+                for scene, asked, found in answers(method, self.held.pictures, answerable,
+                                                   'measuring')
+                for number, (question, grounding) in enumerate(zip(asked, found, strict=True))]
 
 
-def record_of(key: str, question: Question, truth: np.ndarray, scene: Scene,
+def record_of(number: int, question: Question, truth: np.ndarray, scene: Scene,
               grounding: Grounding) -> Record:
-    """Return the record of one answer: overlap of its best mask, and where the peak lies."""
+    """Return the record of one answer: overlap of its best mask, and where the peak lies.
+
+    number: of the question among those about its picture.
+    """
     regions = grounding.regions(scene)
     mask = (regions.masks[grounding.order[0]] if len(grounding.order)
             else np.zeros_like(truth))
     heat = grounding.heatmap
     point = None if heat is None else point_in_mask(peak(heat, *truth.shape), truth)
-    both, either = np.count_nonzero(mask & truth), np.count_nonzero(mask | truth)
+    both, either = intersection_union(mask, truth)
     probability = float(grounding.probabilities[grounding.order[0]]) if len(
         grounding.order) else 0.0
     return Record(
-        key=key, image_id=str(question.row), object_id=f'{question.row}:{question.targets[0]}',
+        key=f'{question.row}/{number}', image_id=str(question.row),
+        object_id=f'{question.row}:{question.targets[0]}',
         expression=question.text, kind='answerable', tags=(question.tag,), unseen=None,
-        category=None, outcome='', score=probability, margin=0.0, i=int(both), u=int(either),
-        oracle_i=int(both), oracle_u=int(either), candidates=len(grounding.order),
+        category=None, outcome='', score=probability, margin=0.0, i=both, u=either,
+        oracle_i=both, oracle_u=either, candidates=len(grounding.order),
         proposals=len(regions), point=point, point_box=None, prepare_s=0.0, ground_s=0.0,
-        first=not re.search(r'/[1-9]', key))
+        first=number == 0)
 
 
 def train_arguments(given: list[str]) -> argparse.Namespace:

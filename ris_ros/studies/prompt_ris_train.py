@@ -17,7 +17,7 @@ from ris_ros.methods.prompt_ris.network import PromptRis
 from ris_ros.methods.prompt_ris.settings import PromptRisSettings
 from ris_ros.models.weights import WeightStore
 from ris_ros.settings import from_mapping, parse_assignments
-from ris_ros.simulation import SPLITS
+from ris_ros.simulation.spec import SPLITS, VALIDATION_FROM
 from ris_ros.studies.prompt_ris_rows import FULL, SUBSETS, PromptRisRow
 from ris_ros.studies.trained_rows import facts_of
 from ris_ros.training.engine.fit import Outcome, fit
@@ -31,7 +31,6 @@ from ris_ros.training.prompt_ris.settings import TabletopTraining, check_trainin
 from ris_ros.training.prompt_ris.start import TABLETOP, Base, base_of, network_of
 from ris_ros.training.prompt_ris.tabletop import TabletopSource, tables
 from ris_ros.training.prompt_ris.tabletop_run import (
-    VALIDATION_FROM,
     TabletopQuestions,
     tokenizer_of,
 )

@@ -121,9 +121,7 @@ class PCNet(nn.Module):
             raise BadInputError('a PCNet needs a CLIP with a residual tower, such as RN50')
         width = tower.layer4[-1].conv3.out_channels
         del tower.attnpool
-        for layer, stride in ((tower.layer4, 32), (tower.layer3, 16)):
-            if config.stride < stride:
-                without_stride(layer)
+        fit_stride(tower, config.stride)
         self.tokenizer = tokenizer_for(config.clip)
         channels = config.channels
         self.visual_projection = nn.Conv2d(width, channels, 1)
@@ -156,10 +154,7 @@ class PCNet(nn.Module):
 
         (B, D, grid, grid), D of the tower.
         """
-        tower = self.clip.visual
-        x = (pictures.float() / 255 - self.mean) / self.std
-        found: Tensor = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(x)))))
-        return found
+        return last_map_of(self.clip.visual, (pictures.float() / 255 - self.mean) / self.std)
 
     def tokens_of(self, last: Tensor) -> Tensor:
         """Return V (B, P, C) of the tower's last map."""
@@ -182,14 +177,7 @@ class PCNet(nn.Module):
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
         """Return text embeddings (n, C) of token ids (n, L); what follows the end is not read."""
-        clip = self.clip
-        length = tokens.shape[1]
-        mask = clip.attn_mask[:length, :length] if clip.attn_mask is not None else None
-        x = clip.token_embedding(tokens) + clip.positional_embedding[:length]
-        x = clip.transformer(x, attn_mask=mask)
-        ends = tokens.argmax(dim=-1)
-        x = clip.ln_final(x[torch.arange(len(x), device=x.device), ends])
-        embedded: Tensor = self.text_projection(x @ clip.text_projection)
+        embedded: Tensor = self.text_projection(read_tokens(self.clip, tokens))
         return embedded
 
     def forward(self, visual: Tensor, text: Tensor, cues: Tensor,
@@ -216,6 +204,31 @@ class PCNet(nn.Module):
                       zip(self.companion_cues, self.companion_texts, strict=True)]
         return answer_beside(self.referring, self.config.form, companions, visual, text, cues,
                              SCALE)
+
+
+def last_map_of(tower: Any, pixels: Tensor) -> Tensor:
+    """Return the last map (c4) of a residual tower, (B, D, h, w), of normalised pixels."""
+    found: Tensor = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(pixels)))))
+    return found
+
+
+def read_tokens(clip: Any, tokens: Tensor) -> Tensor:
+    """Return CLIP's text embeddings (n, E) of token ids (n, L); padding is not read."""
+    length = tokens.shape[1]
+    mask = clip.attn_mask[:length, :length] if clip.attn_mask is not None else None
+    x = clip.token_embedding(tokens) + clip.positional_embedding[:length]
+    x = clip.transformer(x, attn_mask=mask)
+    ends = tokens.argmax(dim=-1)
+    x = clip.ln_final(x[torch.arange(len(x), device=x.device), ends])
+    read: Tensor = x @ clip.text_projection
+    return read
+
+
+def fit_stride(tower: Any, stride: int) -> None:
+    """Leave out the last strides of a residual tower, so that a cell has so many pixels."""
+    for layer, own in ((tower.layer4, 32), (tower.layer3, 16)):
+        if stride < own:
+            without_stride(layer)
 
 
 def without_stride(layer: Any) -> None:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ris_ros.training.pcnet.losses import mean_over
+
 NOWHERE = 0.1      # chance per sentence from which on no proposal is believed to be the thing
 REPULSION = 4.0    # of two references that choose one thing, in nats
 ROUNDS = 6
@@ -61,7 +63,7 @@ def towards(inside: Tensor, said: Tensor, common: Common) -> Tensor:
     """
     losses = -(common.regions[:, :, None] * inside.float().log_softmax(dim=-1).clamp(min=-50)
                ).sum(dim=3)
-    return _mean(losses, said)
+    return mean_over(losses, said)
 
 
 def contrary_there(inside: Tensor, turned: Tensor, known: Tensor, common: Common) -> Tensor:
@@ -71,7 +73,7 @@ def contrary_there(inside: Tensor, turned: Tensor, known: Tensor, common: Common
     bool, there is a contrary.
     """
     losses = (F.softplus(turned.float() - inside.float()) * common.regions[:, :, None]).sum(dim=3)
-    return _mean(losses, known)
+    return mean_over(losses, known)
 
 
 def painted(own: Tensor, said: Tensor, masks: Tensor, common: Common) -> Tensor:
@@ -88,9 +90,5 @@ def painted(own: Tensor, said: Tensor, masks: Tensor, common: Common) -> Tensor:
     each = F.binary_cross_entropy_with_logits(own.float(), target.expand_as(own),
                                               reduction='none').sum(dim=3)
     each = each / target.sum(dim=3).clamp(min=4)
-    return _mean(each * common.trust[:, :, None], said)
+    return mean_over(each * common.trust[:, :, None], said)
 
-
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    weight = chosen.to(values.dtype)
-    return (values * weight).sum() / weight.sum().clamp(min=1)

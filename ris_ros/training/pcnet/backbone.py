@@ -16,7 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ris_ros.methods.pcnet.network import PCNet, PCNetConfig, without_stride
+from ris_ros.methods.pcnet.network import (
+    PCNet,
+    PCNetConfig,
+    fit_stride,
+    last_map_of,
+    read_tokens,
+)
 from ris_ros.models.clip import build_clip
 from ris_ros.training.engine.task import Batch, Loss, Source, Task
 from ris_ros.training.pcnet import agreement, losses
@@ -45,10 +51,7 @@ class Backbone(nn.Module):
         self.config = config
         vision = {**config.clip['vision_cfg'], 'image_size': 32 * config.grid}
         self.clip: Any = build_clip({**config.clip, 'vision_cfg': vision})
-        tower: Any = self.clip.visual
-        for layer, stride in ((tower.layer4, 32), (tower.layer3, 16)):
-            if config.stride < stride:
-                without_stride(layer)
+        fit_stride(self.clip.visual, config.stride)
         for name, value in (('mean', config.mean), ('std', config.std)):
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
         self.of_places = Standardised(config.clip['embed_dim'])
@@ -77,21 +80,14 @@ class Backbone(nn.Module):
         whole: False where the former is not wanted; it is (B, 0) then.
         """
         tower = self.clip.visual
-        x = (pixels / 255 - self.mean) / self.std
-        x = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(x)))))
+        x = last_map_of(tower, (pixels / 255 - self.mean) / self.std)
         pool = tower.attnpool
         cells = pool.c_proj(pool.v_proj(x.flatten(2).transpose(1, 2)))
         return pool(x) if whole else cells[:, 0, :0], cells
 
     def read(self, tokens: Tensor) -> Tensor:
         """Return what texts are, (n, D), of token ids (n, L)."""
-        clip, length = self.clip, tokens.shape[1]
-        mask = clip.attn_mask[:length, :length] if clip.attn_mask is not None else None
-        x = clip.transformer(clip.token_embedding(tokens) + clip.positional_embedding[:length],
-                             attn_mask=mask)
-        x = clip.ln_final(x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)])
-        read: Tensor = x @ clip.text_projection
-        return read
+        return read_tokens(self.clip, tokens)
 
 
 class Standardised(nn.Module):
@@ -124,7 +120,7 @@ class Standardised(nn.Module):
 
 
 class BackboneTask(Task):
-    """The small CLIP with its losses; draws as PCNet does, without proposals."""
+    """The small CLIP with its losses; its batches bring no proposals, see `proposals`."""
 
     figures: ClassVar[tuple[str, ...]] = FIGURES
     hidden: ClassVar[tuple[str, ...]] = ('.resblocks.',)
@@ -180,7 +176,7 @@ class BackboneTask(Task):
             # With references the sentences of these, one of each picture in every group.
             chosen = batch['group_text' if settings.references else 'text']
             groups = chosen.unflatten(0, (-1, count))
-            same = [self._same(group, batch['rows']) for group in groups]
+            same = [losses.alike(group, batch['rows']) for group in groups]
             read = self._texts_apart(read)
             parts: dict[str, tuple[float, Tensor]] = {}
             if settings.whole_weight:
@@ -256,10 +252,6 @@ class BackboneTask(Task):
         own = batch['text'][:len(batch['rows'])]
         cue = batch['cues'][:len(own), 0]
         return losses.contrast(self._global(read[own], read[cue]), cue[:, None] == cue[None])
-
-    @staticmethod
-    def _same(text: Tensor, rows: Tensor) -> Tensor:
-        return (text[:, None] == text[None]) | (rows[:, None] == rows[None])
 
 
 def hand_over(backbone: Mapping[str, Tensor], network: PCNet, projections: bool = True) -> None:

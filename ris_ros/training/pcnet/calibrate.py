@@ -1,7 +1,7 @@
 """From answers on validation pictures to the probability that an answer is meant (ours)."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from ris_ros.methods.pcnet.method import PCNetMethod
 from ris_ros.methods.pcnet.model import Asked
 from ris_ros.training.judged import Judged, fits_any, fitted
 from ris_ros.training.pcnet.pairs import Pictures
-from ris_ros.training.pcnet.validation import Question
-from ris_ros.types import BadInputError, View
+from ris_ros.training.pcnet.validation import Question, by_picture
+from ris_ros.types import BadInputError, Grounding, Scene, View
 
 
 def judge(method: PCNetMethod, pictures: Pictures, questions: Sequence[Question],
@@ -24,8 +24,10 @@ def judge(method: PCNetMethod, pictures: Pictures, questions: Sequence[Question]
     """
     sentence, fits, absent = [], [], []
     features: dict[str, list[float]] = {name: [] for name in FEATURES}
-    for number, (question, grounding, regions) in enumerate(_answers(method, pictures,
-                                                                     questions)):
+    answered = ((question, grounding, grounding.regions(scene))
+                for scene, asked, found in answers(method, pictures, questions, 'calibrating')
+                for question, grounding in zip(asked, found, strict=True))
+    for number, (question, grounding, regions) in enumerate(answered):
         truth = fitting(question)
         absent.append(not len(truth))
         for row in grounding.order.tolist():
@@ -40,17 +42,16 @@ def judge(method: PCNetMethod, pictures: Pictures, questions: Sequence[Question]
                   np.array(fits, bool), np.array(absent, bool))
 
 
-def _answers(method: PCNetMethod, pictures: Pictures, questions: Sequence[Question]
-             ) -> Iterable[tuple]:
+def answers(method: PCNetMethod, pictures: Pictures, questions: Iterable[Question], saying: str
+            ) -> Iterator[tuple[Scene, list[Question], list[Grounding]]]:
+    """Yield per picture its scene, what is asked about it and the answers.
+
+    saying: of the progress bar.
+    """
     from tqdm import tqdm
-    by_row: dict[int, list[Question]] = {}
-    for question in questions:
-        by_row.setdefault(question.row, []).append(question)
-    for row, asked in tqdm(by_row.items(), desc='calibrating', unit='picture'):
+    for row, asked in tqdm(by_picture(questions).items(), desc=saying, unit='picture'):
         scene = method.prepare(View(pictures.read(row)))
-        found = method.answer(scene, [Asked(q.text, q.cues) for q in asked])
-        for question, grounding in zip(asked, found, strict=True):
-            yield question, grounding, grounding.regions(scene)
+        yield scene, asked, method.answer(scene, [Asked(q.text, q.cues) for q in asked])
 
 
 def calibrate(judged: Judged) -> tuple[Logistic, dict[str, float]]:

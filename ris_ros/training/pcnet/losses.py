@@ -82,7 +82,7 @@ def outside(own: Tensor, pooled: Tensor, proposals: Tensor, temperature: float =
     free = own.float().masked_fill(covered[..., None], -1e4)
     top = temperature * torch.logsumexp(free / temperature, dim=1)
     counts = ~covered.all(dim=1) & covered.any(dim=1)
-    return _mean_over(F.softplus(top - pooled).mean(dim=1), counts)
+    return mean_over(F.softplus(top - pooled).mean(dim=1), counts)
 
 
 @lru_cache(maxsize=16)
@@ -96,6 +96,14 @@ def one_of_many(logits: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of (B, B) logits against the identity."""
     return F.binary_cross_entropy_with_logits(logits, torch.eye(len(logits),
                                                                 device=logits.device))
+
+
+def alike(texts: Tensor, rows: Tensor) -> Tensor:
+    """Return which texts are no negatives of each other, (B, B) bool.
+
+    texts, rows: (B,) numbers of texts and of their pictures: the same text, or one picture's.
+    """
+    return (texts[:, None] == texts[None]) | (rows[:, None] == rows[None])
 
 
 def contrast(logits: Tensor, same: Tensor) -> Tensor:
@@ -117,7 +125,7 @@ def contrary(own: Tensor, turned: Tensor, known: Tensor) -> Tensor:
     "right") on the picture of the text.  known: (n,) bool, the text has a contrary.  Other
     pictures of a batch rarely tell the two apart.
     """
-    return _mean_over(F.softplus(turned - own), known)
+    return mean_over(F.softplus(turned - own), known)
 
 
 class _Grids(NamedTuple):
@@ -217,7 +225,7 @@ def ras(maps: Sequence[Tensor], proposals: Tensor, overlap: str = 'soft_iou',
         return maps[0].new_zeros(())
     values = torch.stack([ambiguity(m, proposals, overlap, criterion) for m in maps])
     growth = F.relu(values[1:] - values[:-1]).mean(dim=0)
-    return _mean_over(growth, proposals.any(dim=1).any(dim=1).any(dim=1))
+    return mean_over(growth, proposals.any(dim=1).any(dim=1).any(dim=1))
 
 
 class ReleasedRaS(NamedTuple):
@@ -250,7 +258,7 @@ def ras_released(maps: Sequence[Tensor], proposals: Tensor, chosen: Tensor,
         left = values[index, chosen]
         right = values.masked_fill(is_chosen, float('-inf')).amax(dim=1)
         hard = half_dice((each > 0).float(), proposals[index, chosen])
-        foreground.append(_mean_over(left, hard > 0))
+        foreground.append(mean_over(left, hard > 0))
         background.append(right.mean())
     left, right = torch.stack(foreground), torch.stack(background)
     shrink = left.new_zeros(()) if len(maps) < 2 else 1 - (right[stage] - right[stage + 1])
@@ -276,7 +284,7 @@ def iad(own: Tensor, others: Tensor, known: Tensor) -> Tensor:
     """
     distance = (straight_through(own, False) - straight_through(
         others.flatten(0, 1), False).unflatten(0, others.shape[:2])).square().sum(dim=2)
-    return _mean_over((1 - distance).flatten(), known.flatten())
+    return mean_over((1 - distance).flatten(), known.flatten())
 
 
 def iad_released(own: Tensor, others: Tensor, known: Tensor) -> Tensor:
@@ -298,7 +306,7 @@ def iad_hinge(own: Tensor, others: Tensor, known: Tensor, temperature: float = 0
     has its largest gradient where they do, and none below the margin.  Shapes as `iad`.
     """
     chance = ((own / temperature).softmax(dim=1) * (others / temperature).softmax(dim=2)).sum(2)
-    return _mean_over(F.relu(chance - margin).flatten(), known.flatten())
+    return mean_over(F.relu(chance - margin).flatten(), known.flatten())
 
 
 def iad_regions(own: Tensor, others: Tensor, known: Tensor, overlaps: Tensor) -> Tensor:
@@ -311,7 +319,7 @@ def iad_regions(own: Tensor, others: Tensor, known: Tensor, overlaps: Tensor) ->
     """
     near = own.softmax(dim=1)[:, None] @ overlaps                       # (B, 1, P)
     chance = (near[:, 0] * others.softmax(dim=2)).sum(dim=2)
-    return _mean_over(-torch.log1p(-chance.clamp(max=1 - 1e-3)).flatten(), known.flatten())
+    return mean_over(-torch.log1p(-chance.clamp(max=1 - 1e-3)).flatten(), known.flatten())
 
 
 def proposal_overlaps(proposals: Tensor) -> Tensor:
@@ -334,7 +342,7 @@ def calibration(pictures: Tensor, texts: Tensor) -> Tensor:
     return away[others].mean() if len(cosine) > 1 else away.new_zeros(())
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
     """Return the mean of the chosen values, 0 where none is."""
     weight = chosen.to(values.dtype)
     return (values * weight).sum() / weight.sum().clamp(min=1)

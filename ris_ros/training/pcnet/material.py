@@ -32,9 +32,6 @@ from ris_ros.training.pcnet.sources import (
 from ris_ros.training.pcnet.validation import Question, read_questions, write_questions
 from ris_ros.types import BadInputError
 
-# Evaluation reads the first 500 validation seeds; what is chosen or fitted is so on later ones.
-VALIDATION_FROM = 500
-
 Truth = Callable[[Question], np.ndarray]
 
 
@@ -44,7 +41,6 @@ class Training:
 
     pairs: Pairs
     pictures: Pictures
-    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,8 @@ def make_sentences(args: argparse.Namespace) -> None:
     if is_rendered(args):
         pairs, asked = _tabletop_sentences(args)
     else:
-        pairs = replace_name(read_refer_pairs(args.root, args.dataset, args.split,
-                                              args.split_by)[0], name_of(args))
+        pairs = replace(read_refer_pairs(args.root, args.dataset, args.split,
+                                         args.split_by)[0], name=name_of(args))
         asked = refer_questions(args)[0]
     texts = list(dict.fromkeys([*sentences_of([pairs]), *(q.text for q in asked)]))
     cues = cues_of(texts, args.work / 'sentences' / f'{args.dataset}.cues.json', args.cue_model,
@@ -103,11 +99,6 @@ def name_of(args: argparse.Namespace) -> str:
                 f'sentences an object, seed {args.seed or 0}; {args.val_scenes} asked about from '
                 f'{val_seed(args)}')
     return f'{args.dataset} {args.split_by or "default"} {args.split}'
-
-
-def replace_name(pairs: Pairs, name: str) -> Pairs:
-    """Return the pairs under another name."""
-    return Pairs(name, pairs.pictures, pairs.notes)
 
 
 def is_rendered(args: argparse.Namespace) -> bool:
@@ -139,7 +130,7 @@ def render(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def val_seed(args: argparse.Namespace) -> int:
     """Return the first validation scene."""
-    from ris_ros.simulation import SPLITS
+    from ris_ros.simulation.spec import SPLITS, VALIDATION_FROM
     if args.val_first_seed is not None:
         return int(args.val_first_seed)
     return SPLITS['val'].start + VALIDATION_FROM
@@ -165,7 +156,7 @@ def training(args: argparse.Namespace) -> Training:
     else:
         pictures = read_refer_pairs(args.root, args.dataset, args.split, args.split_by)[1]
     check_rows(pairs, pictures)
-    return Training(pairs, pictures, pictures.keys)
+    return Training(pairs, pictures)
 
 
 def held(args: argparse.Namespace) -> Held:

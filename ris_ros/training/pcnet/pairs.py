@@ -61,7 +61,9 @@ class Picture:
 
 
 class Pictures(Protocol):
-    """Gives pictures; picklable."""
+    """Gives pictures; picklable.  keys: their names, in the order of the rows."""
+
+    keys: tuple[str, ...]
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -153,11 +155,6 @@ def _pairs_of(record: Any) -> Pairs:
                  [Picture(str(key), int(row), tuple(said(s) for s in sentences), bool(mirrored))
                   for key, row, mirrored, sentences in record['pictures']],
                  [str(note) for note in record['notes']])
-
-
-def limited(pairs: Pairs, pictures: int) -> Pairs:
-    """Return the pairs of the first rows alone."""
-    return Pairs(pairs.name, [p for p in pairs.pictures if p.row < pictures], pairs.notes)
 
 
 def check_cues(pairs: Pairs, stages: int) -> None:

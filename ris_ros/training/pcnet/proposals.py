@@ -23,6 +23,7 @@ from ris_ros.lazy import require
 from ris_ros.methods.pcnet.settings import PCNetSettings
 from ris_ros.models.proposals import Proposals, pixel_counts
 from ris_ros.settings import to_mapping
+from ris_ros.training.engine.mirror import flipped
 from ris_ros.training.pcnet.losses import SIDE
 from ris_ros.training.pcnet.pairs import Pictures
 from ris_ros.types import BadInputError, View
@@ -132,9 +133,7 @@ class Unpacker:
         mirror: (B,) bool, those with left and right exchanged.
         """
         masks = ((bits[..., None] >> self.shift) & 1).flatten(-2).float()
-        if mirror is None:
-            return masks
-        return torch.where(mirror[:, None, None, None], masks.flip(-1), masks)
+        return masks if mirror is None else flipped(masks, mirror)
 
 
 def without_empty(bits: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -61,7 +62,8 @@ def proposals_of(args: argparse.Namespace, profile: Profile, stuff: material.Tra
         settings = dataclasses.replace(settings, most_proposals=40)
     networks = Networks(profile, device)
     store = networks.store
-    stamp = stamp_of(stuff.keys, sha256_of(store.verify(networks.name_of('sam'))), settings,
+    stamp = stamp_of(stuff.pictures.keys,
+                     sha256_of(store.verify(networks.name_of('sam'))), settings,
                      args.propose_shrink)
     folder = args.proposals or args.work / 'proposals' / args.dataset
     proposer = networks.proposer(scaled(settings, args.propose_shrink)) if make else None
@@ -95,11 +97,12 @@ def train_backbone(args: argparse.Namespace, settings: BackboneTraining,
         with runtime.main_first():
             bits = torch.from_numpy(proposals_of(args, get_profile(args.profile), stuff, str(
                 runtime.device), make=args.stage == 'all')).to(runtime.device)
-    tokens, pairs = tokens_of(model.clip, config, stuff.pairs), stuff.pairs
+    pairs = stuff.pairs
+    tokens = tokens_of_texts(config, pairs.texts())
     source = PairsSource(pairs, stuff.pictures, tokens, drawing)
     shown = shown_of(settings, stuff, network.image_size, runtime)
     task = BackboneTask(model, source, shown, settings,
-                        held_batch(args, config, model, network.image_size, runtime), bits,
+                        held_batch(args, config, network.image_size, runtime), bits,
                         {'pairs': pairs.digest, 'network': repr(config)})
     outcome = fit(task, settings, args.work, runtime)
     if runtime.is_main:
@@ -109,8 +112,8 @@ def train_backbone(args: argparse.Namespace, settings: BackboneTraining,
     return path
 
 
-def held_batch(args: argparse.Namespace, config: Any, model: Backbone, size: int,
-               runtime: Runtime) -> dict[str, Any]:
+def held_batch(args: argparse.Namespace, config: Any, size: int, runtime: Runtime
+               ) -> dict[str, Any]:
     """Return validation pictures, each with the first thing that is said of it, as one batch."""
     held = material.held(args)
     first = {q.row: q for q in reversed(held.questions) if q.kind == 'answerable'}
@@ -197,8 +200,8 @@ def keep_companions(network: PCNet, source: PairsSource, shown: Shown, runtime: 
         return
     # Draws as training does, from a place that training does not reach.
     drawing = dataclasses.replace(source.drawing, images=count, extra=0)
-    other = PairsSource.__new__(PairsSource)
-    other.__dict__ = {**source.__dict__, 'drawing': drawing}
+    other = copy.copy(source)
+    other.drawing = drawing
     batch = to_device(as_tensors(other.draw(np.random.default_rng((drawing.seed, 1 << 40)), 0,
                                             0.0)), runtime.device)
     network.eval()
@@ -217,14 +220,10 @@ def fitted(args: argparse.Namespace, profile: Profile, network: PCNet, held: mat
     if args.no_calibration:
         return PLAIN, {}
     settings: PCNetSettings = settings_for('pcnet', profile)
-    learns = {n: p.requires_grad for n, p in network.named_parameters()}
     device = str(runtime.device)
     method = PCNetMethod(PCNetModel(network, device=device),
                          Networks(profile, device).proposer(settings), settings)
-    fit_of, report = calibrate(judge(method, held.pictures, held.questions, held.fitting))
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(learns[name])
-    return fit_of, report
+    return calibrate(judge(method, held.pictures, held.questions, held.fitting))
 
 
 def package(path: Path, network: PCNet, fit_of: Logistic, outcome: Outcome,
@@ -254,11 +253,6 @@ def shown_of(settings: EngineSettings, stuff: material.Training, size: int, runt
         table = table_of(stuff.pictures, size, runtime.device,
                          known_rows(stuff.pairs.pictures))
     return Shown(table, values.augment)
-
-
-def tokens_of(clip: Any, config: Any, pairs: Pairs) -> np.ndarray:
-    """Return the token ids of every text, for a small CLIP."""
-    return tokens_of_texts(config, pairs.texts())
 
 
 def tokens_of_texts(config: Any, texts: list[str]) -> np.ndarray:

@@ -120,8 +120,6 @@ def check_training(settings: PCNetTraining, stages: int) -> None:
     if settings.iad != 'off' and settings.iad_weight and not settings.extra:
         raise BadInputError('iad compares texts of one picture: set extra to 1 or more, or '
                             'iad=off')
-    if settings.ras == 'off' and settings.anchor_weight:
-        raise BadInputError('anchor_weight is a part of ras=released')
     if settings.anchor_weight and settings.ras != 'released':
         raise BadInputError('anchor_weight is a part of ras=released; set it to 0')
     if settings.outside_weight and settings.cls != 'regions':

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ris_ros.training.engine.mirror import flipped
 from ris_ros.training.pcnet.pairs import Pictures
 from ris_ros.types import BadInputError
 
@@ -32,8 +33,7 @@ class Shown:
         if self.table is None:
             found: Tensor = batch['pixels']
         else:
-            found = self.table[batch['rows']]
-            found = torch.where(batch['mirror'][:, None, None, None], found.flip(3), found)
+            found = flipped(self.table[batch['rows']], batch['mirror'])
         return recoloured(found.float()) if training and self.augment else found.float()
 
 

@@ -67,7 +67,7 @@ class ShardPictures:
 
 def check_rows(pairs: Pairs, pictures: Pictures) -> None:
     """Raise BadInputError where sentences are about other pictures than those that are here."""
-    keys: Sequence[str] = getattr(pictures, 'keys', ())
+    keys = pictures.keys
     for p in pairs.pictures:
         if not 0 <= p.row < len(pictures) or (keys and keys[p.row] != p.key):
             there = keys[p.row] if keys and 0 <= p.row < len(keys) else 'nothing'

@@ -25,12 +25,14 @@ class Regions(NamedTuple):
     """Proposals of a step's pictures.
 
     masks: (B, P, s, s) float32, empty ones behind.  there: (B, P) bool.  weights: from a map to
-    the means inside, (B, P, grid^2), where they are needed.
+    the means inside, (B, P, grid^2), and overlaps: of `losses.proposal_overlaps`, where they are
+    needed.
     """
 
     masks: Tensor
     there: Tensor
     weights: Tensor | None
+    overlaps: Tensor | None
 
 
 class PCNetTask(Task):
@@ -128,7 +130,9 @@ class PCNetTask(Task):
         there = masks.flatten(2).any(dim=2)
         needed = settings.cls == 'regions' or settings.iad == 'regions' or settings.references
         weights = losses.region_weights(masks, self.network.config.grid) if needed else None
-        return Regions(masks, there, weights)
+        compared = settings.iad == 'regions' or settings.references
+        overlaps = losses.proposal_overlaps(masks) if compared else None
+        return Regions(masks, there, weights, overlaps)
 
     @staticmethod
     def _own(scores: Tensor, images: int) -> Tensor:
@@ -172,8 +176,7 @@ class PCNetTask(Task):
         last = stage == len(self.network.referring) - 1
         words = batch['name'][part] if last or self.network.config.form.start == 'sentence' \
             else batch['cues'][part, stage]
-        rows = batch['rows']
-        return (words[:, None] == words[None]) | (rows[:, None] == rows[None])
+        return losses.alike(words, batch['rows'])
 
     def _outside(self, scores: list[Tensor], regions: Regions) -> Tensor:
         found = []
@@ -213,12 +216,11 @@ class PCNetTask(Task):
 
     def _apart(self, batch: Batch, scores: list[Tensor], regions: Regions) -> Tensor:
         """Return `iad_regions` at the last stage; earlier cues may fit several things."""
-        assert regions.weights is not None
+        assert regions.weights is not None and regions.overlaps is not None
         own = self._own(scores[-1], len(batch['rows']))                    # (G, B, pixels)
         inside = torch.einsum('brp,gbp->gbr', regions.weights, own)
         inside = inside.masked_fill(~regions.there, -1e4)
-        return losses.iad_regions(inside[0], inside[1:], batch['known'],
-                                  losses.proposal_overlaps(regions.masks))
+        return losses.iad_regions(inside[0], inside[1:], batch['known'], regions.overlaps)
 
     def _contrary(self, batch: Batch, visual: Tensor, read: Tensor, scores: list[Tensor],
                   regions: Regions, looked: Sequence[Looked] | None) -> Tensor:
@@ -242,7 +244,7 @@ class PCNetTask(Task):
         def grouped(x: Tensor) -> Tensor:
             return x.unflatten(0, shape).permute(2, 0, 1)                  # (B, R, K)
 
-        assert regions.weights is not None
+        assert regions.weights is not None and regions.overlaps is not None
         said, turned = grouped(batch['group_said']), grouped(batch['group_turned'])
         texts = [batch['group_text'], *([batch['group_contrary']] * bool(
             settings.contrary_weight))]
@@ -252,8 +254,7 @@ class PCNetTask(Task):
         # (parts, B, R, K, proposals)
         inside = inside.unflatten(2, (len(texts), *shape[:2])).permute(2, 0, 3, 4, 1)
         own = scores[:, :, :shape[0] * shape[1]].unflatten(2, shape[:2]).permute(0, 2, 3, 1)
-        common = agreement.common_choice(inside[0], said,
-                                         losses.proposal_overlaps(regions.masks))
+        common = agreement.common_choice(inside[0], said, regions.overlaps)
         rise = min(1.0, fraction / settings.agree_after) if settings.agree_after else 1.0
         found = {'agree': (rise * settings.agree_weight,
                            agreement.towards(inside[0], said, common)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,6 +63,14 @@ def read_questions(path: Path) -> tuple[str, list[Question]]:
                             'ris train pcnet --stage sentences') from error
 
 
+def by_picture(questions: Iterable[Question]) -> dict[int, list[Question]]:
+    """Return the questions by the row of their picture, in the order they come."""
+    rows: dict[int, list[Question]] = {}
+    for question in questions:
+        rows.setdefault(question.row, []).append(question)
+    return rows
+
+
 class Validation:
     """Questions about pictures, with their true masks.
 
@@ -71,10 +79,7 @@ class Validation:
 
     def __init__(self, questions: Sequence[Question], pictures: Tensor,
                  truth: Callable[[Question], np.ndarray]) -> None:
-        asked = [q for q in questions if q.kind == 'answerable']
-        self.by_row: dict[int, list[Question]] = {}
-        for question in asked:
-            self.by_row.setdefault(question.row, []).append(question)
+        self.by_row = by_picture(q for q in questions if q.kind == 'answerable')
         self.pictures, self.truth = pictures, truth
 
     def figures(self, network: PCNet) -> dict[str, float]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ris_ros.methods.prompt_ris.layout import Layout, resized
+from ris_ros.training.engine.mirror import flipped
 
 Embed = Callable[[Tensor], Tensor]      # (G, 3, h, w) pixels to embeddings
 
@@ -127,10 +128,10 @@ class TableFrames:
     def shown(self, batch: Mapping[str, Any]) -> Shown:
         """Return the pictures of a batch."""
         rows, mirror = batch['rows'], batch['mirror']
-        pixels = _flipped(self.pixels[rows], mirror).float()
+        pixels = flipped(self.pixels[rows], mirror).float()
         if self.cached:
             return Shown(pixels, lambda: self.sam[rows, mirror.long()].float())
-        return Shown(pixels, lambda: self.embed(_flipped(self.sam[rows], mirror).float()))
+        return Shown(pixels, lambda: self.embed(flipped(self.sam[rows], mirror).float()))
 
     def truth(self, batch: Mapping[str, Any], scale: int) -> Tensor:
         """Return the covered part of each cell, of all objects that a sentence fits together."""
@@ -141,15 +142,9 @@ class TableFrames:
         there = (targets > 0) & (targets <= self.counts[rows, None])
         place = torch.where(there, self.first[rows, None] + targets - 1, len(self.cover) - 1)
         cover = self.cover[place].sum(dim=1, dtype=torch.float32).clamp(max=255) / 255
-        return _flipped(coarser(cover, self.scale, scale), mirror)
+        return flipped(coarser(cover, self.scale, scale), mirror)
 
 
 def coarser(cover: Tensor, made: int, wanted: int) -> Tensor:
     """Return coverage (B, h, w) at a smaller scale than it was made at, or as it is."""
     return cover if made == wanted else F.avg_pool2d(cover[:, None], made // wanted)[:, 0]
-
-
-def _flipped(pictures: Tensor, mirror: Tensor) -> Tensor:
-    """Return (n, ..., W) pictures, those of `mirror` (n,) bool with left and right exchanged."""
-    which = mirror.view(-1, *[1] * (pictures.ndim - 1))
-    return torch.where(which, pictures.flip(-1), pictures)

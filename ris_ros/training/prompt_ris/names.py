@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ris_ros.methods.prompt_ris.network import Picture, PromptRis
 from ris_ros.simulation.catalogue import COLOURS, KINDS
+from ris_ros.training.engine.mirror import flipped
 from ris_ros.training.tabletop.shards import SceneStore
 
 BACKGROUND = 0.25       # weight of a patch that shows nothing but the table, beside an object's
@@ -33,31 +34,34 @@ class NameTable:
         """grid: patch rows and columns of a picture."""
         kinds, colours = list(KINDS), list(COLOURS)
         self.sizes = (len(kinds) + 1, len(colours) + 1)
-        shares = [np.concatenate(
-            [_shares(np.asarray(store.instances(scene)), _numbers(names, known), grid)
-             for names, known in ((truth.kinds, kinds), (truth.colours, colours))])
-            for scene, truth in enumerate(store.truths)]
+        shares = []
+        for scene, truth in enumerate(store.truths):
+            instances = np.asarray(store.instances(scene))
+            shares.append(np.concatenate([
+                _shares(_numbers(names, known)[instances], size, grid) for names, known, size in
+                zip((truth.kinds, truth.colours), (kinds, colours), self.sizes, strict=True)]))
         self.shares = torch.from_numpy(np.stack(shares)).to(device)
 
     def of(self, batch: Mapping[str, Any]) -> Tensor:
         """Return the shares (G, channels, rows, columns) float32 of a batch's pictures."""
-        shares = self.shares[batch['rows']].float()
-        return torch.where(batch['mirror'].view(-1, 1, 1, 1), shares.flip(3), shares)
+        return flipped(self.shares[batch['rows']].float(), batch['mirror'])
 
 
 def _numbers(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     """Return per object number the class, 0 for the background and for names not known."""
-    return np.array([0, *(known.index(n) + 1 if n in known else 0 for n in names), len(known)])
+    return np.array([0, *(known.index(n) + 1 if n in known else 0 for n in names)])
 
 
-def _shares(instances: np.ndarray, numbers: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Return (classes, rows, columns) float16: the part of each patch that each class covers."""
-    classes = int(numbers[-1]) + 1
-    height, width = instances.shape
+def _shares(shown: np.ndarray, classes: int, grid: tuple[int, int]) -> np.ndarray:
+    """Return (classes, rows, columns) float16: the part of each patch that each class covers.
+
+    shown: (H, W) int, the class at each pixel.
+    """
+    height, width = shown.shape
     rows = np.arange(height) * grid[0] // height
     columns = np.arange(width) * grid[1] // width
     patch = rows[:, None] * grid[1] + columns
-    count = np.bincount((patch * classes + numbers[instances]).ravel(),
+    count = np.bincount((patch * classes + shown).ravel(),
                         minlength=grid[0] * grid[1] * classes).reshape(-1, classes)
     return (count / count.sum(axis=1, keepdims=True)).T.reshape(classes, *grid).astype(np.float16)
 

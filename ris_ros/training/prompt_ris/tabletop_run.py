@@ -11,7 +11,7 @@ from ris_ros.methods.prompt_ris.config import NetworkConfig
 from ris_ros.methods.prompt_ris.network import PromptRis
 from ris_ros.models.clip import tokenizer_for
 from ris_ros.models.tokenizer import WordTokenizer
-from ris_ros.simulation import SPLITS
+from ris_ros.simulation.spec import SPLITS, VALIDATION_FROM
 from ris_ros.training.engine.runtime import Runtime
 from ris_ros.training.prompt_ris.calibrate import Question
 from ris_ros.training.prompt_ris.material import Material
@@ -26,8 +26,6 @@ from ris_ros.training.prompt_ris.tabletop import (
 )
 from ris_ros.training.tabletop.shards import SceneStore, render_shards, scene_digest
 
-# Evaluation reads the first 500 validation seeds; what is chosen or fitted is so on later ones.
-VALIDATION_FROM = 500
 SIZE = (480, 640)
 
 
