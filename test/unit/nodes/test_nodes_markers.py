@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
 
 from geometry_msgs.msg import PoseWithCovariance, Vector3
+from node_fakes import Node
 from service_fakes import MASK, MEASURED, SHAPE
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
@@ -80,28 +81,8 @@ def test_nothing_found_takes_the_old_ones_out():
 
 # ---- frames of the outputs ---------------------------------------------------------------
 
-class Publisher:
-    def __init__(self):
-        self.sent, self.publish = [], lambda message: self.sent.append(message)
-        self.subscribers = 1
-
-    def get_subscription_count(self):
-        return self.subscribers
-
-
-class Node:
-    def __init__(self):
-        self.publishers = {}
-
-    def create_publisher(self, kind, topic, qos, callback_group=None):
-        return self.publishers.setdefault(topic, Publisher())
-
-    def destroy_publisher(self, publisher):
-        pass
-
-
 def sent(reply):
-    node = Node()
+    node = Node(subscribers=1)
     outputs = Outputs(node)
     outputs.publish(reply, Header(frame_id='camera'), NodeParameters(), RECORD)
     return outputs, {topic: publisher.sent[0] for topic, publisher in node.publishers.items()

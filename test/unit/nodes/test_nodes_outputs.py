@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed (pip install "ris_ros[ros]")')
 
+from node_fakes import Node
 from std_msgs.msg import Header
 
 from ris_ros.nodes.messages import image_to_array, status_values
@@ -22,31 +23,9 @@ from ris_ros.types import Candidate, Outcome, Segmentation
 HEAT = np.linspace(0, 1, 12, dtype=np.float64).reshape(3, 4)
 
 
-class Publisher:
-    def __init__(self):
-        self.sent, self.subscribers = [], 0
-        self.publish = self.sent.append
-
-    def get_subscription_count(self):
-        return self.subscribers
-
-
-class Node:
-    def __init__(self):
-        self.publishers = {}
-
-    def create_publisher(self, kind, topic, qos, callback_group=None):
-        return self.publishers.setdefault(topic, Publisher())
-
-    def destroy_publisher(self, publisher):
-        self.publishers = {k: v for k, v in self.publishers.items() if v is not publisher}
-
-
 def publish(subscribers, heat=HEAT, **switches):
-    node = Node()
+    node = Node(subscribers)
     outputs = Outputs(node)
-    for publisher in node.publishers.values():
-        publisher.subscribers = subscribers
     segmentation = Segmentation(np.ones((3, 4), bool), 1.0, 1.0, Outcome.SUCCEEDED_2D, '',
                                 heatmap=heat)
     reply = Reply(None, segmentation, Measurement(Outcome.SUCCEEDED_2D, ''),
