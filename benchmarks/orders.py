@@ -96,9 +96,7 @@ class FirstProposals(SamProposer):
 
     def propose(self, view: View) -> Proposals:
         """Return the first proposals."""
-        found = super().propose(view)
-        return Proposals(found.masks[:PROPOSALS], found.boxes[:PROPOSALS],
-                         found.scores[:PROPOSALS], found.stability[:PROPOSALS])
+        return super().propose(view).some(slice(PROPOSALS))
 
 
 class DrawnProposer(FirstProposals):

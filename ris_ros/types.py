@@ -234,6 +234,10 @@ class Regions:
         """Return the number of masks."""
         return len(self.masks)
 
+    def some(self, index: np.ndarray) -> Regions:
+        """Return those that (K,) indices say, in their order."""
+        return Regions(self.masks[index], self.boxes[index], self.areas[index])
+
     @classmethod
     def of(cls, masks: np.ndarray) -> Regions:
         """Return the regions of (N, H, W) bool masks; an empty mask has the box 0, 0, 0, 0."""

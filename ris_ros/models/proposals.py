@@ -9,7 +9,7 @@ pass over the rows that the masks touch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,8 +77,13 @@ class Proposals:
 
     def to(self, device: str) -> Proposals:
         """Return them on a device, without a copy where they are there."""
-        return Proposals(self.masks.to(device), self.boxes.to(device), self.scores.to(device),
-                         self.stability.to(device), self.note, self.source, self.support)
+        return replace(self, masks=self.masks.to(device), boxes=self.boxes.to(device),
+                       scores=self.scores.to(device), stability=self.stability.to(device))
+
+    def some(self, keep: Tensor | slice) -> Proposals:
+        """Return those that (N,) bool, indices or a slice say; what holds for all stays."""
+        return replace(self, masks=self.masks[keep], boxes=self.boxes[keep],
+                       scores=self.scores[keep], stability=self.stability[keep])
 
 
 def boxes_of(masks: Tensor) -> Tensor:

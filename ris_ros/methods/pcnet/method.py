@@ -107,14 +107,13 @@ class PCNetMethod(Method):
     def _kept(self, found: Proposals) -> Proposals:
         """Return the largest P proposals of at least the smallest area, in their order."""
         torch = require('torch', 'models')
-        from ris_ros.models.proposals import Proposals, pixel_counts
+        from ris_ros.models.proposals import pixel_counts
         areas = pixel_counts(found.masks)
         keep = torch.nonzero(areas >= self.settings.min_mask_region_area)[:, 0]
         most = self.settings.most_proposals
         if most and len(keep) > most:
             keep = keep[areas[keep].argsort(descending=True, stable=True)[:most]].sort().values
-        return Proposals(found.masks[keep], found.boxes[keep], found.scores[keep],
-                         found.stability[keep], found.note, found.source)
+        return found.some(keep)
 
     def ground(self, scene: Scene, analysis: Analysis) -> Grounding:
         """Answer one sentence.  Raises BadInputError where it names no object."""

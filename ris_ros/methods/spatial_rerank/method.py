@@ -152,8 +152,8 @@ def joined(scene: Scene, names: Sequence[str], found: Sequence[Grounding | None]
             fits[name][mine] = np.maximum(fits[name][mine], fit)
     best = np.max(list(fits.values()), axis=0, initial=0) if len(regions) else np.zeros(0)
     keep = np.flatnonzero((best > LEAST) & (regions.areas > 0))
-    kept = Regions(regions.masks[keep], regions.boxes[keep], regions.areas[keep])
-    return kept, {name: values[keep].astype(np.float32) for name, values in fits.items()}
+    return regions.some(keep), {name: values[keep].astype(np.float32)
+                                for name, values in fits.items()}
 
 
 def fit_of(grounding: Grounding, name: str) -> np.ndarray:

@@ -63,10 +63,9 @@ class ZooMethod(Method):
         keep = np.flatnonzero((regions.areas >= max(self.settings.min_area, 1))
                               & np.isfinite(scores))
         best = keep[np.argsort(-scores[keep], kind='stable')][:self.settings.max_objects]
-        chosen = Regions(regions.masks[best], regions.boxes[best], regions.areas[best])
         values = scores[best].astype(np.float32)
         return Grounding(values, np.arange(len(best), dtype=np.int64), values.clip(0, 1), heatmap,
-                         dict(details or {}), dict(timings), chosen, notes)
+                         dict(details or {}), dict(timings), regions.some(best), notes)
 
 
 def sam_of(networks: Networks) -> SamProposer:

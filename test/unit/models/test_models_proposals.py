@@ -9,7 +9,7 @@ segment_anything = pytest.importorskip('segment_anything')
 from ris_ros.models import sam_decoder, sam_encoder, suppression
 from ris_ros.models.architectures import architecture, architectures
 from ris_ros.models.options import ProposalSettings
-from ris_ros.models.proposals import SamProposer, boxes_of
+from ris_ros.models.proposals import Proposals, SamProposer, boxes_of
 from ris_ros.models.sam import SamConfig, build_sam
 from ris_ros.models.small_regions import remove_small_regions
 from ris_ros.types import BadInputError, View
@@ -310,3 +310,16 @@ def test_points_are_prompted_as_the_grid_is():
     one = proposer.propose_at(view, points[:1])
     assert 0 < len(one) <= 3
     assert len(proposer.propose_at(view, points[:0])) == 0
+
+
+def test_some_of_the_proposals_keep_what_holds_for_all():
+    masks = torch.rand(4, 6, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    plane = object()
+    found = Proposals(masks, boxes_of(masks), torch.arange(4.0), torch.ones(4), 'note', 'sam',
+                      plane)
+    for keep, places in ((torch.tensor([True, False, True, False]), [0, 2]),
+                         (torch.tensor([3, 1]), [3, 1]), (slice(2), [0, 1])):
+        some = found.some(keep).to('cpu')
+        assert torch.equal(some.masks, masks[places]) and some.scores.tolist() == places
+        assert torch.equal(some.boxes, found.boxes[places]) and len(some.stability) == 2
+        assert (some.note, some.source, some.support) == ('note', 'sam', plane)
