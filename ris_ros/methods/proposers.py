@@ -15,8 +15,6 @@ from ris_ros.methods.base import Proposer
 from ris_ros.types import View
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ris_ros.models.options import ProposalSettings
     from ris_ros.models.proposals import Proposals
     from ris_ros.profiles import Networks
@@ -32,7 +30,6 @@ class PointProposer(Proposer, Protocol):
     def propose_at(self, view: View, points: np.ndarray) -> Proposals:
         """Return the proposals of point prompts, (n, 2) x, y in pixels of the view."""
         ...
-
 
 
 def proposer_of(networks: Networks, settings: ProposalSettings) -> Proposer:
@@ -99,7 +96,7 @@ class DepthProposer:
         others = self.other.propose_at(view, points).to('cpu')
         inside = pixel_counts(others.masks & torch.from_numpy(regions))
         fits = inside >= WITHIN * pixel_counts(others.masks).clamp(min=1)
-        return _joined(found, _some(others, fits))
+        return _joined(found, others.some(fits))
 
 
 def _joined(first: Proposals, second: Proposals) -> Proposals:
@@ -110,22 +107,15 @@ def _joined(first: Proposals, second: Proposals) -> Proposals:
     from ris_ros.models.suppression import intersections
     if not len(second):
         return first
-    masks = torch.cat([first.masks, second.masks])
-    count = len(first)
-    shared = intersections(masks)[count:, :count]
-    areas = pixel_counts(masks).float()
-    union = areas[count:, None] + areas[None, :count] - shared
+    shared = intersections(second.masks, first.masks)
+    union = (pixel_counts(second.masks).float()[:, None]
+             + pixel_counts(first.masks).float()[None] - shared)
     fresh = (shared / union.clamp(min=1)).amax(dim=1) < SAME
     if not fresh.any():
         return first
-    return Proposals(torch.cat([first.masks, second.masks[fresh]]),
-                     torch.cat([first.boxes, second.boxes[fresh]]),
-                     torch.cat([first.scores, second.scores[fresh].float()]),
-                     torch.cat([first.stability, second.stability[fresh].float()]), second.note,
+    second = second.some(fresh)
+    return Proposals(torch.cat([first.masks, second.masks]),
+                     torch.cat([first.boxes, second.boxes]),
+                     torch.cat([first.scores, second.scores.float()]),
+                     torch.cat([first.stability, second.stability.float()]), second.note,
                      f'{first.source}+{second.source}', first.support)
-
-
-def _some(proposals: Proposals, keep: Tensor) -> Proposals:
-    """Return those of N proposals that (N,) bool says."""
-    return replace(proposals, masks=proposals.masks[keep], boxes=proposals.boxes[keep],
-                   scores=proposals.scores[keep], stability=proposals.stability[keep])

@@ -14,11 +14,15 @@ else:
 ROWS_VALUES = 1 << 21   # pairs of boxes compared at once: 8 MiB of each number
 
 
-def intersections(masks: Tensor) -> Tensor:
-    """Return the pixels that all pairs of (N, H, W) bool masks share, (N, N) float32, exact."""
+def intersections(masks: Tensor, others: Tensor | None = None) -> Tensor:
+    """Return the pixels that (N, H, W) bool masks share with others, (N, M) float32, exact.
+
+    others: (M, H, W) bool, by default the masks themselves.
+    """
     flat = masks.flatten(1).float()
+    second = flat if others is None else others.flatten(1).float()
     with torch.autocast(masks.device.type, enabled=False):  # half precision cannot count so far
-        return flat @ flat.T
+        return flat @ second.T
 
 
 def nms(xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:

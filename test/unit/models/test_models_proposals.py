@@ -323,3 +323,9 @@ def test_some_of_the_proposals_keep_what_holds_for_all():
         assert torch.equal(some.masks, masks[places]) and some.scores.tolist() == places
         assert torch.equal(some.boxes, found.boxes[places]) and len(some.stability) == 2
         assert (some.note, some.source, some.support) == ('note', 'sam', plane)
+
+
+def test_pixels_shared_with_others_are_those_among_all():
+    masks = torch.rand(5, 6, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    all_pairs = suppression.intersections(masks)
+    assert torch.equal(suppression.intersections(masks[2:], masks[:2]), all_pairs[2:, :2])
