@@ -28,6 +28,7 @@ LIFTED = 0.5        # its bottom over the top of what it stands on
 # Relation types of a command that the room decides.
 KINDS = frozenset({'on', 'front', 'behind', 'next_to', 'bigger', 'smaller', 'taller', 'shorter',
                    'nearest', 'farthest'})
+VIEWS = ('nearest', 'farthest')   # of these, what compares by the distance from the viewer
 # Words that compare a thing with its likes.
 _COMPARED = (('taller', re.compile(r'\b(?:tallest|taller|highest|higher)\b')),
              ('shorter', re.compile(r'\b(?:shortest|shorter|lowest|lower)\b')),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ris_ros.methods.hybridgl.settings import HybridGLSettings
 from ris_ros.methods.hybridgl.text import HybridGLText
-from ris_ros.methods.room import Room, compared_kind, relation_kind
+from ris_ros.methods.room import VIEWS, Room, compared_kind, relation_kind
 from ris_ros.methods.spatial import between_tensor, relation_matrix, softmax, top_k
 from ris_ros.types import Target
 
@@ -17,7 +17,6 @@ from ris_ros.types import Target
 RELEASED_B = {'big': 1.95, 'small': 1.5}
 RELEASED_B_DEFAULT = 1.8
 
-VIEWS = ('nearest', 'farthest')   # kinds that compare by the distance from the viewer
 # Relation types of a parsed command -> flags of the relation function.  In the picture,
 # behind is higher and in front lower, as in the released code.
 FLAG_OF_TYPE = {'left': 'left', 'right': 'right', 'above': 'up', 'on': 'up', 'behind': 'up',

@@ -26,7 +26,7 @@ from ris_ros.methods.regions import (
     match_probability,
     scene_of,
 )
-from ris_ros.methods.room import Room, supported
+from ris_ros.methods.room import VIEWS, Room, compared_kind, supported
 from ris_ros.methods.spatial import softmax
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.settings import TASSettings
@@ -304,7 +304,7 @@ class TAS(ProposalMethod):
             spread(relative), None, details,
             {**(timings or {}), 'score': seconds_now(self.device) - start},
             {n: spread(fit) for n, fit in fits.items()} if fits else None,
-            ('view',) if held is not None else ())
+            ('view',) if held is not None and compared_kind(target) in VIEWS else ())
 
     def _held(self, scene: Scene, target: Target | None, scale: float, likes: np.ndarray
               ) -> np.ndarray | None:

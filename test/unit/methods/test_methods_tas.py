@@ -1,4 +1,6 @@
 """TAS: filter, terms, rectifier and bad input, over tiny networks."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -252,6 +254,31 @@ def test_several_features_per_region_count_by_the_best(clip):
                       method._similarity(features.flip(0), texts))
     got = method._similarity(several, texts)
     assert (got >= both - 1e-6).all() and got.shape == (4, 1)
+
+
+class Known:
+    """A room in which every kind of relation is decided: mask 1 against all others."""
+
+    places = object()
+
+    def holds(self, kind, picture):
+        out = np.zeros_like(picture)
+        out[1] = 1
+        return out
+
+
+@pytest.mark.parametrize(('target', 'heeded'), [
+    (Target('the mug closest to me', 'mug', view='nearest'), ('view',)),
+    (Target('the mug behind the box closest to me', 'mug', view='nearest',
+            relations=(Relation('behind', 'box', 'the box'),)), ()),
+    (Target('the tallest mug', 'mug', attributes=('tallest',)), ())])
+def test_the_view_is_heeded_only_where_the_room_decides_it(clip, target, heeded):
+    method = make(clip, QUARTERS, relations_in='room')
+    scene = method.prepare(View(IMAGE))
+    scene = replace(scene, cache={**scene.cache, 'room': Known()})
+    found = method.ground(scene, Analysis(Command(target.expression, target=target),
+                                          doc_from_rows(THE_MUG)))
+    assert found.order[0] == 1 and found.heeded == heeded
 
 
 def test_settings_that_do_not_fit(clip):
