@@ -51,6 +51,8 @@ def questions(truth: SceneTruth) -> Iterator[tuple[str, tuple[int, ...], int | N
                   'farthest': (ranges, CLEAR_M)}
         opposite = {'bigger': 'smaller', 'taller': 'shorter', 'farthest': 'nearest'}
         for kind, (value, step) in values.items():
+            if np.isnan(value[list(fits)]).any():
+                continue
             order = sorted(fits, key=lambda i: value[i])
             if value[order[-1]] - value[order[-2]] > step:
                 yield kind, fits, None, order[-1]
@@ -59,7 +61,7 @@ def questions(truth: SceneTruth) -> Iterator[tuple[str, tuple[int, ...], int | N
 
 
 def _base(truth: SceneTruth) -> np.ndarray:
-    """Return (K,) 0 for what stands on the table, infinity for what is carried: not compared."""
+    """Return (K,) 0 for what stands on the table, NaN for what is carried: not compared."""
     return np.where(truth.support >= 0, np.nan, 0.0)
 
 

@@ -203,3 +203,18 @@ def test_what_was_put_on_or_in_something_rests_there():
                 assert not world.truth.leaning.any()
                 carried += sum(p != TABLE for p in put)
     assert carried >= 5
+
+
+def test_heights_are_not_compared_where_one_of_the_alike_is_carried(request):
+    path = request.config.rootpath / 'benchmarks' / 'room_relations.py'
+    spec = importlib.util.spec_from_file_location('room_relations', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def asked(carrier):
+        truth = made(('red mug', 100, 300, 1.0, 1.0, carrier), ('red mug', 300, 300, 1.0, 1.0),
+                     ('red mug', 500, 300, 1.0, 1.5), ('blue box', 100, 320, 1.0))
+        return {kind for kind, *_ in module.questions(truth)}
+
+    assert 'taller' in asked(TABLE) and 'bigger' in asked(3)
+    assert not asked(3) & {'taller', 'shorter'}
