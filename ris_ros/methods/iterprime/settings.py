@@ -16,7 +16,8 @@ class IterPrimeSettings(ProposedOutcomeSettings, Mask2FormerSettings, ProposalSe
                         choices=('paper', 'released'))
     proposals: str = option('mask2former', 'what proposes masks: Mask2Former, SAM, objects from '
                             'depth and colour, both of the last, or by itself: depth where it '
-                            'gives masks, else SAM', paper='mask2former',
+                            'gives masks and SAM for what it leaves uncovered, SAM alone '
+                            'elsewhere', paper='mask2former',
                             source='section "Implementation details"; depth is ours',
                             choices=('mask2former', 'auto', 'sam', 'depth', 'both'), builds=True)
     matcher: str = option('', 'image-text matcher, as `ris models list` names it; empty: the '

@@ -41,7 +41,7 @@ class GroundedSam(ZooMethod):
         return cls(cls.network_of(networks, settings.detector), sam_of(networks), settings)
 
     def prepare(self, view: View) -> Scene:
-        """Run SAM's tower and make the picture ready for the detector."""
+        """Run SAM's tower; the detector reads the picture anew with every sentence."""
         start = seconds_now(self.device)
         embedded = self.sam.embed(view)
         return Scene.without_proposals(self.name, view, {'sam': embedded},
