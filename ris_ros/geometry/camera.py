@@ -9,6 +9,7 @@ from ris_ros.types import BadInputError, Camera
 
 FARTHEST_OFF_AXIS = 11.0  # focal lengths: the tangent of 85 degrees
 
+
 def camera_from_matrix(matrix: Sequence[float] | np.ndarray, width: int, height: int) -> Camera:
     """Return the checked camera of a row-major 3x3 (or 3x4) pinhole matrix.
 
@@ -62,6 +63,18 @@ def check_camera(camera: Camera, shape: tuple[int, ...] | None = None) -> None:
         raise BadInputError(
             f'the calibration is for {camera.width}x{camera.height} pixels but the image has '
             f'{shape[1]}x{shape[0]}; use the intrinsics of this very image')
+
+
+def strided(depth_m: np.ndarray, camera: Camera, step: int) -> tuple[np.ndarray, Camera]:
+    """Return every `step`-th row and column of (H, W) depth as float32, and the camera of these.
+
+    >>> depth, small = strided(np.ones((480, 640)), Camera(500, 500, 320, 240, 640, 480), 2)
+    >>> depth.shape, small.fx, small.cx, small.width
+    ((240, 320), 250.0, 160.0, 320)
+    """
+    depth = depth_m[::step, ::step].astype(np.float32)
+    return depth, Camera(camera.fx / step, camera.fy / step, camera.cx / step, camera.cy / step,
+                         depth.shape[1], depth.shape[0])
 
 
 def deproject(u: np.ndarray, v: np.ndarray, depth_m: np.ndarray, camera: Camera) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ris_ros.geometry.camera import strided
 from ris_ros.geometry.planes import SupportPlane, along, ground_axes, heights
 from ris_ros.types import Camera
 
@@ -61,11 +62,9 @@ def places_of(masks: np.ndarray, depth_m: np.ndarray, camera: Camera, plane: Sup
     (0.1, True)
     """
     count = len(masks)
-    depth = depth_m[::STRIDE, ::STRIDE].astype(np.float32)
+    depth, small = strided(depth_m, camera, STRIDE)
     with np.errstate(invalid='ignore'):
         ok = np.isfinite(depth) & (depth > 0)
-    small = Camera(camera.fx / STRIDE, camera.fy / STRIDE, camera.cx / STRIDE,
-                   camera.cy / STRIDE, depth.shape[1], depth.shape[0])
     owner, pixel = np.nonzero(masks[:, ::STRIDE, ::STRIDE].reshape(count, ok.size)
                               & ok.ravel())
     readings = np.bincount(owner, minlength=count)

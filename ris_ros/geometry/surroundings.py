@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ris_ros.geometry.boxes import OrientedBox
-from ris_ros.geometry.camera import check_camera
+from ris_ros.geometry.camera import check_camera, strided
 from ris_ros.geometry.orientation import rotate
 from ris_ros.geometry.planes import SupportPlane, along, heights
 from ris_ros.lazy import require
@@ -67,13 +67,10 @@ def surroundings(mask: np.ndarray, depth_m: np.ndarray, camera: Camera, plane: S
                             'depth registered to colour')
     cv2 = require('cv2', 'models')
     around = cv2.dilate(mask.view(np.uint8), np.ones((2 * EDGE_PX + 1,) * 2, np.uint8))
-    part = slice(None, None, STRIDE)
-    depth = depth_m[part, part].astype(np.float32)
-    small = Camera(camera.fx / STRIDE, camera.fy / STRIDE, camera.cx / STRIDE,
-                   camera.cy / STRIDE, depth.shape[1], depth.shape[0])
+    depth, small = strided(depth_m, camera, STRIDE)
     with np.errstate(invalid='ignore'):
         height = heights(plane, depth, small)
-        other = (around[part, part] == 0) & np.isfinite(height) & (height > STANDS_M)
+        other = (around[::STRIDE, ::STRIDE] == 0) & np.isfinite(height) & (height > STANDS_M)
     up = plane.normal
     axes = [rotate(box.orientation, axis) for axis in np.eye(3)[:2]]
     at = np.stack([along(axis, depth, small)[other] for axis in axes], axis=1) - np.array(
