@@ -78,8 +78,9 @@ def _check_fetchable(store: WeightStore, entry: Entry, offline: bool) -> None:
                 f'{TRAINERS.get(entry.kind, "tabletop")}' if entry.shipped else
                 f'put {entry.file} into {entry.folder or folder}')
         raise BadInputError(f'{entry.name} is not for download; {made}')
-    switched = next((v for v in (OFFLINE_VARIABLE, HUB_OFFLINE_VARIABLE if entry.repository
-                                 else OFFLINE_VARIABLE) if _on(v)), '')
+    variables = [OFFLINE_VARIABLE, HUB_OFFLINE_VARIABLE] if entry.repository else [
+        OFFLINE_VARIABLE]
+    switched = next(filter(_on, variables), '')
     if offline or switched:
         by = f' (by {switched})' if switched else ''
         raise WeightsError(

@@ -153,5 +153,5 @@ def proposer_for(sam: nn.Module, settings: ProposalSettings, device: str, precis
     from ris_ros.models.proposals import SamProposer
     if hasattr(sam, 'image_encoder') and not hasattr(sam, 'prompt_encoder'):
         from ris_ros.models.sam2 import Sam2Proposer
-        return Sam2Proposer(sam, settings, device, precision)  # type: ignore[arg-type]
+        return Sam2Proposer(sam, settings, device, precision)
     return SamProposer(sam, settings, device, precision)

@@ -14,7 +14,6 @@ import numpy as np
 from ris_ros.lazy import require
 from ris_ros.models.captioner import PictureFormat, load_model, picture_format
 from ris_ros.models.device import autocast
-from ris_ros.models.options import ProposalSettings
 from ris_ros.models.proposals import Decoder, SamProposer
 from ris_ros.models.sampling import normalise
 
@@ -56,10 +55,6 @@ def load_sam2(folder: Path) -> Sam2:
 
 class Sam2Proposer(SamProposer):
     """Automatic mask proposals of a SAM 2, and its masks at points and boxes."""
-
-    def __init__(self, sam: Sam2, settings: ProposalSettings | None = None, device: str = 'cpu',
-                 precision: str = 'fp32') -> None:
-        super().__init__(sam, settings, device, precision)
 
     def _encode(self, image: np.ndarray) -> tuple[Any, tuple[int, int]]:
         """Return the feature levels of a picture, and the input's rows and columns."""
