@@ -50,9 +50,9 @@ class Room:
     plane: SupportPlane | None = None
 
     @classmethod
-    def of(cls, view: View, proposals: Proposals) -> Room:
-        """Return the room of a view's proposals."""
-        return cls(view, proposals.to('cpu').masks.numpy(), proposals.support)
+    def of(cls, view: View, host: Proposals) -> Room:
+        """Return the room of a view's proposals, which are on the CPU."""
+        return cls(view, host.masks.numpy(), host.support)
 
     @cached_property
     def places(self) -> Places | None:
@@ -102,19 +102,27 @@ def supported(room: Room, target: Target | None, likes: np.ndarray,
     Where a place is not known a relation is as likely as not.  None where the room decides
     nothing.
     """
-    if target is None or room.places is None:
+    if target is None or not decides(target) or room.places is None:
         return None
     stated = [(relation_kind(r.type, target), q)
               for r, q in zip(target.relations, others, strict=True)]
     compared = compared_kind(target)
     stated += [(compared, likes)] if compared else []
     decided = [(kind, q) for kind, q in stated if kind in KINDS]
-    if not decided:
-        return None
     out, unknown = np.ones(len(likes)), np.full(apart.shape, 0.5)
     for kind, q in decided:
         out *= (room.holds(kind, unknown) * apart) @ q
     return out
+
+
+def decides(target: Target) -> bool:
+    """Return whether the room decides anything of what is said of a target.
+
+    >>> decides(Target('the tallest mug', 'mug', ('tallest',))), decides(Target('the red mug'))
+    (True, False)
+    """
+    return compared_kind(target) is not None or any(
+        relation_kind(r.type, target) in KINDS for r in target.relations)
 
 
 def relation_kind(kind: str, target: Target) -> str:

@@ -106,10 +106,11 @@ class HybridGL(ProposalMethod):
             iou, containment = mask_overlaps(masks)
             runs = gem.runs_of(masks)
             areas = pixel_counts(masks)
-        room = Room.of(view, proposals)
+        host = proposals.to('cpu')
+        room = Room.of(view, host)
         if self.settings.relations_in == 'room':
             _ = room.places   # looked at now, so that a sentence need not wait for it
-        return scene_of(self.name, view, proposals, {
+        return scene_of(self.name, view, host, {
             'features': features, 'patches': patches, 'runs': runs, 'areas': areas,
             'iou': iou, 'containment': containment, 'room': room,
             'patch_settings': self._patch_settings},

@@ -26,7 +26,7 @@ from ris_ros.methods.regions import (
     match_probability,
     scene_of,
 )
-from ris_ros.methods.room import VIEWS, Room, compared_kind, supported
+from ris_ros.methods.room import VIEWS, Room, compared_kind, decides, supported
 from ris_ros.methods.spatial import softmax
 from ris_ros.methods.tas import scores as scoring
 from ris_ros.methods.tas.settings import TASSettings
@@ -130,7 +130,8 @@ class TAS(ProposalMethod):
         if description is None:
             description = self.describe(image, soft, chosen, extents)
         spent['captions'] = lap()
-        room = Room.of(view, proposals)
+        host = proposals.to('cpu')
+        room = Room.of(view, host)
         prompts = [prompt for prompt, _ in description.negatives]
         captions = self.scorer.encode_text(description.captions)
         cache = {'kept': kept, 'centroids': centroids, 'features': features,
@@ -140,7 +141,7 @@ class TAS(ProposalMethod):
         if self.settings.relations_in == 'room':
             _ = room.places   # looked at now, so that a sentence need not wait for it
         spent['texts'] = lap()
-        return scene_of(self.name, view, proposals, cache, spent)
+        return scene_of(self.name, view, host, cache, spent)
 
     def _filtered(self, masks: Tensor, boxes: Tensor) -> tuple[np.ndarray, Tensor, Tensor]:
         """Return indices, masks and boxes of the proposals that are looked at."""
@@ -313,7 +314,7 @@ class TAS(ProposalMethod):
         likes: (M,) cosines with the target's phrase.
         """
         room: Room = scene.cache['room']
-        if target is None or room.places is None:
+        if target is None or not decides(target) or room.places is None:
             return None
         kept, n = scene.cache['kept'], len(scene.masks)
 
@@ -324,7 +325,7 @@ class TAS(ProposalMethod):
 
         phrases = [r.expression or r.object for r in target.relations]
         others = self._similarity(scene.cache['features'], self.scorer.encode_text(phrases))
-        iou, containment = mask_overlaps(self.proposals_of(scene).masks)
+        iou, containment = mask_overlaps(scene.cache['proposals'].masks)
         found = supported(room, target, spread(likes), [spread(o) for o in others.T],
                           (iou < 0.5) & (containment < 0.8))
         return None if found is None else found[kept]

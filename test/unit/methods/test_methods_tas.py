@@ -281,6 +281,23 @@ def test_the_view_is_heeded_only_where_the_room_decides_it(clip, target, heeded)
     assert found.order[0] == 1 and found.heeded == heeded
 
 
+def test_where_the_room_decides_nothing_no_text_is_read_for_it(clip, monkeypatch):
+    target = Target('the mug left of the box', 'mug', relations=(Relation('left', 'box'),))
+    analysis = Analysis(Command(target.expression, target=target), doc_from_rows(THE_MUG))
+    read = []
+    for where in ('picture', 'room'):
+        method = make(clip, QUARTERS, relations_in=where, rectifier=False)
+        scene = method.prepare(View(IMAGE))
+        scene = replace(scene, cache={**scene.cache, 'room': Known()})
+        calls, encode = [], clip.encode_text
+        with monkeypatch.context() as patch:
+            patch.setattr(clip, 'encode_text',
+                          lambda texts, c=calls, e=encode: (c.append(tuple(texts)), e(texts))[1])
+            found = method.ground(scene, analysis)
+        read.append((calls, found.scores.tolist()))
+    assert read[0] == read[1]
+
+
 def test_settings_that_do_not_fit(clip):
     with pytest.raises(BadInputError, match='odd'):
         make(clip, QUARTERS, blur_kernel=74)
